@@ -31,8 +31,8 @@ from tests.cli.conftest import FILES
 from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, results_of
 from tests.cli.test_status import mine, node
 from tests.engines.torch_env import find_python, make_tiny_models
-from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.features.gateway.upstream import providers
+from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError
@@ -574,6 +574,8 @@ def showing_a_launch(world: World) -> None:
     there = ("--url", "http://127.0.0.1:9", "--model", "fast")
     call = inside("launch", *there, "--print-env", "--json", "claude", home=world.home)
     world.calls.append(call.ok())
+
+
 def tuning(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         python = find_python(*NEEDED)
@@ -593,6 +595,8 @@ def merging(world: World) -> None:
         lend_packages(find_python(*NEEDED), patch)
         world.calls.clear()
         world("merge", "me/fact")
+
+
 def guarding(world: World) -> None:
     with providers("cloud") as (cloud,):
         (world.home / "archive" / "gateway.toml").write_text(
@@ -607,6 +611,11 @@ def guarding(world: World) -> None:
         process.send_signal(signal.SIGTERM)
         rest = finish(process)
         world.calls.append(Call(rest.code, first.decode() + rest.out, rest.err).ok())
+
+
+def keeping_a_gateway(world: World) -> None:
+    guarding(world)
+    counting_usage(world)
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {
@@ -646,11 +655,10 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "evidence": showing_evidence,
     "withdraw": withdrawing,
     "policy": judging,
-    "gateway": counting_usage,
     "launch": showing_a_launch,
     "scrub": scrubbing,
     "catalogue": cataloguing,
-    "gateway": guarding,
+    "gateway": keeping_a_gateway,
     "key": keeping_keys,
     "sign": signing,
     "observe": observing,

@@ -124,6 +124,7 @@ SEEN: Final = {
     ),
     ("launch", "--key-file"): (
         "tests/features/gateway/launch/test_launch.py::test_print_env_is_for_a_shell_and_has_no_key"
+    ),
     ("gateway", "--listen"): (
         "tests/features/gateway/test_gateway_command.py"
         "::test_a_new_file_holds_from_the_next_request"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from outlast.features.gateway.seams import BudgetSpent, Estimate, Spent
+from outlast.features.gateway.accounts.values import Estimate, Spent
+from outlast.features.gateway.seams import BudgetSpent
 from outlast.features.gateway.serving.open_accounts import AnyCaller, OpenAccounts
 from outlast.features.gateway.serving.server import Parts
 from tests.features.gateway.gateways import Caller, gateway

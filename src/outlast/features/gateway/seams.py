@@ -6,8 +6,9 @@ whole nano-dollars; None is an unknown price, and never 0.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from outlast.features.gateway.accounts.values import Estimate, Spent
 
 Json = dict[str, Any]
 Continuing = Literal["prefill", "continue_final_message", "completion"]
@@ -26,7 +27,20 @@ class RequestRefused(Exception):  # noqa: N818 - it is an answer
 
 
 class BrokenStream(Exception):  # noqa: N818 - a judgement
-    """An upstream's stream is no sound one; the text is the reason."""
+    """An upstream's stream is not sound; the text is the reason. `kind` is one of
+
+    - ``garbage``: bytes, JSON or fields that are no answer;
+    - ``large``: more than the bounds allow;
+    - ``error``: the provider says that it failed, with `status` where it says one;
+    - ``cut``: the stream ended before its end;
+    - ``finish``: a finish_reason that does not fit what came;
+    - ``filtered``: the provider's filter ended the answer;
+    - ``model``: another model goes on.
+    """
+
+    def __init__(self, reason: str, kind: str = "garbage", status: int | None = None) -> None:
+        super().__init__(reason)
+        self.kind, self.status = kind, status
 
 
 class KeyRefused(Exception):  # noqa: N818 - an answer
@@ -124,36 +138,11 @@ class Continue(Protocol):
     def __call__(self, body: Json, text: str, how: Continuing) -> Json: ...
 
 
-class Caller(Protocol):
+class KnownCaller(Protocol):
     """Whose key a request carries. `name` is for the ledger, never the key."""
 
     @property
     def name(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """The most that a request may take, before it is sent. `money` in nano-dollars."""
-
-    prompt_tokens: int
-    max_tokens: int
-    money: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What one target took of a request: `seconds` from the request to its last byte; `money` in
-    nano-dollars; `jurisdiction` of the provider as the operator says it ("": unknown).
-    """
-
-    target: str
-    provider: str
-    model: str
-    jurisdiction: str
-    prompt_tokens: int
-    completion_tokens: int
-    money: int | None
-    seconds: float
 
 
 class Accounts(Protocol):
@@ -163,7 +152,7 @@ class Accounts(Protocol):
     def locked(self) -> bool:
         """Whether only callers with a key get in."""
 
-    def authenticate(self, secret: str | None) -> Caller:
+    def authenticate(self, secret: str | None) -> KnownCaller:
         """Raises :class:`KeyRefused`."""
 
     def reserve(self, caller: Any, route: str, model: str, estimate: Estimate) -> Any:

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from outlast.features.gateway.dialects import DIALECTS
 from outlast.features.gateway.dialects.anthropic_target import from_messages, to_messages
-from outlast.features.gateway.dialects.asked import BrokenStream, Json, RequestRefused, Understood
+from outlast.features.gateway.dialects.asked import Understood
 from outlast.features.gateway.dialects.stream_judge import SseJudge
+from outlast.features.gateway.seams import BrokenStream, Json, RequestRefused
 from tests.providersim import ProviderSim
 
 NOTE = {"target": "sim"}

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from outlast.features.gateway.dialects import DIALECTS
-from outlast.features.gateway.dialects.asked import Json, Understood
+from outlast.features.gateway.dialects.asked import Understood
+from outlast.features.gateway.seams import Json
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 NOTE = {"target": "archive:org/name", "substituted": True}

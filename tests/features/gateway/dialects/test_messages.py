@@ -15,10 +15,10 @@ from outlast.features.gateway.dialects.anthropic_target import (
     from_messages,
     to_messages,
 )
-from outlast.features.gateway.dialects.asked import BrokenStream, RequestRefused
 from outlast.features.gateway.dialects.messages import MessagesDialect
 from outlast.features.gateway.dialects.messages_request import to_chat
 from outlast.features.gateway.dialects.stream_judge import SseJudge
+from outlast.features.gateway.seams import BrokenStream, RequestRefused
 from tests.campaign import examples
 from tests.features.gateway.dialects.streams import CHUNKS, asked_of, pieces_of
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.features.gateway.dialects.asked import BrokenStream, Json
 from outlast.features.gateway.dialects.stream_judge import SseJudge, sound_usage
+from outlast.features.gateway.seams import BrokenStream, Json
 from tests.campaign import examples
 from tests.providersim import Fault, ProviderSim, answer_text
 

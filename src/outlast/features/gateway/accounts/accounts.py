@@ -70,7 +70,7 @@ class GatewayAccounts:
         folder = home / FOLDER
         self._folder: Final = folder
         self._path: Final = folder / FILE
-        self._routes: Final = dict(limits or {})
+        self._routes = dict(limits or {})
         self._clock: Final = clock
         self._keep_days: Final = keep_days
         self._flush_seconds: Final = flush_seconds
@@ -97,6 +97,11 @@ class GatewayAccounts:
             target=self._keep_up, name="gateway-ledger", daemon=True
         )
         self._thread.start()
+
+    def use_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
+        """From now on these are the budgets of routes."""
+        self._routes = dict(limits)
+        self._known.clear()
 
     # What the handler calls
 

@@ -17,8 +17,9 @@ from outlast.features.gateway.commands.shared import (
     routes_of,
     routes_option,
     starter_of,
+    till_of,
 )
-from outlast.features.gateway.serving.server import GatewayService, serve_gateway
+from outlast.features.gateway.serving.server import GatewayService, Parts, serve_gateway
 from outlast.server.http.log import log_line
 from outlast.server.model.server import bind, url_of
 
@@ -130,7 +131,11 @@ def gateway(
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
         config = run.config.answering_to(hosts)
         routes = routes_of(run, routes_file)
-        with run.archive(create=True) as archive, bind(host, port) as sock:
+        with (
+            run.archive(create=True) as archive,
+            till_of(run, routes_file) as till,
+            bind(host, port) as sock,
+        ):
             url = f"{url_of(sock)}/v1"
 
             def ready() -> None:
@@ -145,6 +150,7 @@ def gateway(
                 partial(routes_of, run, routes_file),
                 starter_of(run, archive),
                 record_of(run),
+                Parts(accounts=till, prices=till, reload=till.reload),
                 hosts=config.serve.hosts,
                 substitutes=not no_substitute,
             )

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -10,12 +10,17 @@ import click
 
 from outlast.cli.config.file import environment
 from outlast.cli.edge import Session
+from outlast.cli.feature import country_of
+from outlast.features.gateway.accounts.accounts import GatewayAccounts
+from outlast.features.gateway.accounts.origins import Origins
+from outlast.features.gateway.accounts.tables import read_tables
 from outlast.features.gateway.local.engines import LocalEngines
 from outlast.features.gateway.local.starting import Starter
 from outlast.features.gateway.routes.file import FILE_NAME, read_routes
 from outlast.features.gateway.routes.values import GatewayRoutes
 from outlast.features.gateway.serving.fleet import Fleet
 from outlast.features.gateway.serving.open_accounts import UnknownPrices
+from outlast.features.gateway.serving.till import Till
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.features.gateway.upstream.key_record import KeyRecord
 from outlast.features.gateway.upstream.standing import ServerStanding
@@ -41,6 +46,19 @@ def routes_of(run: Session, file: Path | None) -> GatewayRoutes:
 def record_of(run: Session) -> KeyRecord:
     """Which keys have worked."""
     return KeyRecord(run.config.home / "gateway" / _RECORD)
+
+
+@contextlib.contextmanager
+def till_of(run: Session, file: Path | None) -> Iterator[Till]:
+    """Keys, budgets, the ledger and prices, until the block ends. Raises
+    :class:`~outlast.core.errors.BadConfigError`, and what opening the accounts does.
+    """
+    path = file or run.config.home / FILE_NAME
+    tables = read_tables(path)
+    countries = country_of(run.features, run.config.feature, run.config.home)
+    origins = Origins(countries)
+    with GatewayAccounts(run.config.home, tables.budgets, keep_days=tables.keep_days) as accounts:
+        yield Till(accounts, origins, lambda: read_tables(path))
 
 
 def starter_of(run: Session, archive: Archive) -> Starter:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import BrokenStream, Json
+from outlast.features.gateway.seams import BrokenStream, Json
 
 MAX_TOKENS: Final = 4096
 """Tokens of an answer where the request sets no limit: the messages need one."""

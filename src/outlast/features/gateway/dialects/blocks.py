@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from outlast.features.gateway.dialects.asked import BrokenStream, Json
+from outlast.features.gateway.seams import BrokenStream, Json
 
 BlockKind = Literal["thinking", "text", "refusal", "call"]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Json, Kind, Understood, refused
+from outlast.features.gateway.dialects.asked import Kind, Understood, refused
 from outlast.features.gateway.dialects.fields import (
     read_count,
     read_flag,
@@ -16,6 +16,7 @@ from outlast.features.gateway.dialects.fields import (
     read_objects,
     read_text,
 )
+from outlast.features.gateway.seams import Json
 
 _encode: Final = msgspec.json.Encoder().encode
 _CHOICES: Final = 128

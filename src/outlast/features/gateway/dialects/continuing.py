@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Literal
 
-from outlast.features.gateway.dialects.asked import Json
+from outlast.features.gateway.seams import Json
 
 Continuing = Literal["prefill", "continue_final_message", "completion"]
 """How an engine goes on: it takes an assistant's last turn as begun (llama.cpp, Anthropic's older

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from outlast.features.gateway.dialects.asked import Json, RequestRefused, refused
+from outlast.features.gateway.dialects.asked import refused
 from outlast.features.gateway.dialects.strict_json import NotStrictError, parse_strict
+from outlast.features.gateway.seams import Json, RequestRefused
 
 _MODEL_CHARACTERS = 256
 _TOOLS = 1024

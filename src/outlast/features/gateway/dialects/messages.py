@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import BrokenStream, Json, Understood
+from outlast.features.gateway.dialects.asked import Kind, Understood
 from outlast.features.gateway.dialects.blocks import Block, BlockWriter, blocks_of
 from outlast.features.gateway.dialects.chat import named_event
 from outlast.features.gateway.dialects.fields import read_flag, read_object
 from outlast.features.gateway.dialects.messages_request import to_chat
+from outlast.features.gateway.seams import BrokenStream, Json
 
 _encode: Final = msgspec.json.Encoder().encode
 _STOPS: Final = {
@@ -42,6 +43,8 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 class MessagesDialect:
     """Messages: what Anthropic's clients and Claude Code speak."""
+
+    kind: Kind = "chat"
 
     def understand(self, body: bytes) -> Understood:
         """Raises :class:`RequestRefused`."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Json, refused
+from outlast.features.gateway.dialects.asked import refused
 from outlast.features.gateway.dialects.fields import (
     read_count,
     read_flag,
@@ -25,6 +25,7 @@ from outlast.features.gateway.dialects.fields import (
     read_text,
     read_tools,
 )
+from outlast.features.gateway.seams import Json
 
 _encode: Final = msgspec.json.Encoder().encode
 _TRANSLATED: Final = frozenset(

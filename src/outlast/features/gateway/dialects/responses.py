@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Json, Understood
+from outlast.features.gateway.dialects.asked import Kind, Understood
 from outlast.features.gateway.dialects.blocks import Block, BlockWriter, blocks_of
 from outlast.features.gateway.dialects.chat import named_event, openai_error, openai_kind
 from outlast.features.gateway.dialects.fields import read_flag, read_object
 from outlast.features.gateway.dialects.responses_request import to_chat
+from outlast.features.gateway.seams import Json
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -33,6 +34,8 @@ _PREFIXES: Final = {"thinking": "rs", "text": "msg", "refusal": "msg", "call": "
 
 class ResponsesDialect:
     """Responses: what OpenAI's newer clients and Codex speak. Answers are not kept."""
+
+    kind: Kind = "chat"
 
     def understand(self, body: bytes) -> Understood:
         """Raises :class:`RequestRefused`."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Json, refused
+from outlast.features.gateway.dialects.asked import refused
 from outlast.features.gateway.dialects.fields import (
     read_count,
     read_flag,
@@ -27,6 +27,7 @@ from outlast.features.gateway.dialects.fields import (
     read_text,
     read_tools,
 )
+from outlast.features.gateway.seams import Json
 
 _encode: Final = msgspec.json.Encoder().encode
 _REMEMBERED: Final = ("previous_response_id", "conversation", "background", "prompt")

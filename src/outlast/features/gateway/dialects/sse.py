@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from outlast.features.gateway.dialects.asked import BrokenStream
+from outlast.features.gateway.seams import BrokenStream
 
 LINE: Final = 4 * 1024 * 1024
 """Bytes of one line, or of the lines of one event. A chunk with the logprobs of 20 alternatives has

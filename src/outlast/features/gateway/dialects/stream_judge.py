@@ -7,10 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from outlast.features.gateway.dialects.anthropic_target import AnthropicEvents
-from outlast.features.gateway.dialects.asked import BrokenStream, Json, Kind
+from outlast.features.gateway.dialects.asked import Kind
 from outlast.features.gateway.dialects.blocks import thought_of
 from outlast.features.gateway.dialects.continuing import why_not
 from outlast.features.gateway.dialects.sse import LINE, TOTAL, SseReader
+from outlast.features.gateway.seams import BrokenStream, Json
 
 _decode: Final = msgspec.json.Decoder().decode
 _FAILED: Final = frozenset(("error", "abort", "aborted", "cancelled"))

@@ -53,8 +53,13 @@ class _Head(ConfigSection, frozen=True):
     endpoints: SubTable = {}  # noqa: RUF012
     archive: SubTable = {}  # noqa: RUF012
     routes: SubTable = {}  # noqa: RUF012
-    prices: SubTable = {}  # noqa: RUF012
-    costs: SubTable = {}  # noqa: RUF012
+    prices: SubTable = {}  # noqa: RUF012 - of the accounts, as those below
+    local: SubTable = {}  # noqa: RUF012
+    tariffs: SubTable = {}  # noqa: RUF012
+    ledger: SubTable = {}  # noqa: RUF012
+    budgets: Annotated[
+        list[SubTable], Meta(description="the setting {!r} is no list of tables")
+    ] = []  # noqa: RUF012
 
 
 class _Times(ConfigSection, frozen=True):
@@ -140,7 +145,7 @@ def _read(table: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) ->
     }
     if not routes:
         raise BadConfigError("there is no route", hint=_HINT)
-    return GatewayRoutes(routes, top.drain, head.prices, head.costs)
+    return GatewayRoutes(routes, top.drain)
 
 
 def _table(where: str, said: object) -> Mapping[str, Any]:

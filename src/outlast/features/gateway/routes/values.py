@@ -111,14 +111,10 @@ class GatewayRoute:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRoutes:
-    """The file as a whole. `drain`: seconds that streams get to end when the gateway stops.
-    `prices` and `costs` are tables for those who count money.
-    """
+    """The file as a whole. `drain`: seconds that streams get to end when the gateway stops."""
 
     routes: Mapping[str, GatewayRoute]
     drain: float = 30.0
-    prices: Mapping[str, object] = field(default_factory=dict)
-    costs: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[GatewayTarget, ...]:

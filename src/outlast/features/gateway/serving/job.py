@@ -7,16 +7,15 @@ from typing import Any, Final, Self
 
 from aiohttp import web
 
+from outlast.features.gateway.accounts.values import Estimate, Spent
 from outlast.features.gateway.routes.values import GatewayRoute
 from outlast.features.gateway.seams import (
     Accounts,
-    Caller,
     Continue,
     Dialect,
-    Estimate,
     Json,
+    KnownCaller,
     Prices,
-    Spent,
     StreamJudge,
     Understood,
 )
@@ -61,7 +60,7 @@ class Desk:
     prices: Prices
     metrics: GatewayMetrics
     record: KeyRecord
-    judge: Callable[[], StreamJudge]
+    judge: Callable[[Any], StreamJudge]
     continued: Continue
     keeps: Callable[[], object]
 
@@ -77,7 +76,7 @@ class CallerJob:
     kind: str
     asked: Understood
     route: GatewayRoute
-    caller: Caller
+    caller: KnownCaller
     size: int
     plan: ServerPlan
     substitutes: bool

@@ -4,7 +4,7 @@ are not known.
 
 from dataclasses import dataclass
 
-from outlast.features.gateway.seams import Estimate, Spent
+from outlast.features.gateway.accounts.values import Estimate, Spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,10 @@ from typing import Any, Final
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import BadConfigError, OutlastError
+from outlast.features.gateway.dialects import DIALECTS
+from outlast.features.gateway.dialects.asked import Kind
+from outlast.features.gateway.dialects.continuing import continued
+from outlast.features.gateway.dialects.stream_judge import SseJudge
 from outlast.features.gateway.local.engines import LocalEngines
 from outlast.features.gateway.local.starting import Starter
 from outlast.features.gateway.routes.values import GatewayRoutes, LocalModel
@@ -19,7 +23,6 @@ from outlast.features.gateway.serving.gateway import BODY, Gateway
 from outlast.features.gateway.serving.job import Desk
 from outlast.features.gateway.serving.metrics import GatewayMetrics
 from outlast.features.gateway.serving.open_accounts import OpenAccounts, UnknownPrices
-from outlast.features.gateway.serving.plain import PlainDialect, PlainJudge, plain_continued
 from outlast.features.gateway.serving.probes import POLL, Prober
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.features.gateway.upstream.key_record import KeyRecord
@@ -37,26 +40,27 @@ _TIDY: Final = 25
 """Looks for probes between two looks for engines to stop. Guess: five seconds."""
 
 
-def plain_dialects() -> dict[str, tuple[str, Dialect]]:
-    """OpenAI's own paths, and what is asked there."""
-    plain = PlainDialect()
-    kinds = {
-        "/chat/completions": "chat",
-        "/completions": "completions",
-        "/embeddings": "embeddings",
-    }
-    return {prefix + path: (kind, plain) for path, kind in kinds.items() for prefix in ("/v1", "")}
+def all_dialects() -> dict[str, tuple[str, Dialect]]:
+    """By the path that a caller asks, with and without its version: what is asked of targets, and
+    how the caller speaks.
+    """
+    found: dict[str, tuple[str, Dialect]] = {}
+    for path, dialect in DIALECTS.items():
+        found[path] = found[path.removeprefix("/v1")] = dialect.kind, dialect
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the gateway is made of beside its routes: dialects, the judge of streams, accounts."""
 
-    dialects: Mapping[str, tuple[str, Dialect]] = field(default_factory=plain_dialects)
-    judge: Callable[[], StreamJudge] = PlainJudge
-    continued: Continue = plain_continued
+    dialects: Mapping[str, tuple[str, Dialect]] = field(default_factory=all_dialects)
+    judge: Callable[[Kind], StreamJudge] = SseJudge
+    continued: Continue = continued
     accounts: Accounts = field(default_factory=OpenAccounts)
     prices: Prices = field(default_factory=UnknownPrices)
+    reload: Callable[[], object] = bool
+    """Reads anew what is not of the routes, on SIGHUP. Raises what reading does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ class _House:
         """
         try:
             routes = self._service.read()
+            self._service.parts.reload()
         except OutlastError as error:
             log_line({"level": "error", "what": "gateway", "reload": str(error)})
             return
