@@ -20,14 +20,14 @@ SCHEMA = {
 
 
 def client(asynchronous: bool = False) -> Any:
-    import openai
+    import openai  # noqa: PLC0415 - where it is installed
 
     kind = openai.AsyncOpenAI if asynchronous else openai.OpenAI
     return kind(base_url=URL, api_key="k", max_retries=0)
 
 
 def claude(asynchronous: bool = False) -> Any:
-    import anthropic
+    import anthropic  # noqa: PLC0415 - where it is installed
 
     kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
     return kind(base_url=ROOT, api_key="k", max_retries=0)
@@ -66,13 +66,10 @@ def chat_stream_usage() -> Any:
 
 def chat_async() -> Any:
     async def ask() -> str:
-        found = []
         stream = await client(True).chat.completions.create(
             model="sim-model", messages=ASK, stream=True
         )
-        async for chunk in stream:
-            found.append(chunk.choices[0].delta.content or "")
-        return "".join(found)
+        return "".join([one.choices[0].delta.content or "" async for one in stream])
 
     return asyncio.run(ask())
 
@@ -88,7 +85,7 @@ def chat_tools() -> Any:
 
 
 def weather_model() -> Any:
-    import pydantic
+    import pydantic  # noqa: PLC0415 - where it is installed
 
     class Weather(pydantic.BaseModel):
         city: str
@@ -235,7 +232,7 @@ def message_parsed() -> Any:
 
 
 def langchain() -> Any:
-    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings  # noqa: PLC0415 - where it is installed
 
     model = ChatOpenAI(model="sim-model", base_url=URL, api_key="k", max_retries=0)
     text = model.invoke("hello").content
@@ -251,7 +248,7 @@ def langchain() -> Any:
 
 
 def litellm_chat() -> Any:
-    import litellm
+    import litellm  # noqa: PLC0415 - where it is installed
 
     litellm.telemetry = False
     told = {"model": "openai/sim-model", "api_base": URL, "api_key": "k", "messages": ASK}
