@@ -23,14 +23,14 @@ def client(asynchronous: bool = False) -> Any:
     import openai  # noqa: PLC0415 - where it is installed
 
     kind = openai.AsyncOpenAI if asynchronous else openai.OpenAI
-    return kind(base_url=URL, api_key="k", max_retries=0)
+    return kind(base_url=URL, api_key="k", max_retries=0, timeout=200)
 
 
 def claude(asynchronous: bool = False) -> Any:
     import anthropic  # noqa: PLC0415 - where it is installed
 
     kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
-    return kind(base_url=ROOT, api_key="k", max_retries=0)
+    return kind(base_url=ROOT, api_key="k", max_retries=0, timeout=200)
 
 
 FUNCTION = {"name": "weather", "description": "of a city", "parameters": SCHEMA}
@@ -234,7 +234,7 @@ def message_parsed() -> Any:
 def langchain() -> Any:
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings  # noqa: PLC0415 - where it is installed
 
-    model = ChatOpenAI(model="sim-model", base_url=URL, api_key="k", max_retries=0)
+    model = ChatOpenAI(model="sim-model", base_url=URL, api_key="k", max_retries=0, timeout=200)
     text = model.invoke("hello").content
     streamed = "".join(one.content for one in model.stream("hello"))
     bound = model.bind_tools([{"type": "function", "function": FUNCTION}])
