@@ -20,17 +20,17 @@ SCHEMA = {
 
 
 def client(asynchronous: bool = False) -> Any:
-    import openai
+    import openai  # noqa: PLC0415 - where it is installed
 
     kind = openai.AsyncOpenAI if asynchronous else openai.OpenAI
-    return kind(base_url=URL, api_key="k", max_retries=0)
+    return kind(base_url=URL, api_key="k", max_retries=0, timeout=200)
 
 
 def claude(asynchronous: bool = False) -> Any:
-    import anthropic
+    import anthropic  # noqa: PLC0415 - where it is installed
 
     kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
-    return kind(base_url=ROOT, api_key="k", max_retries=0)
+    return kind(base_url=ROOT, api_key="k", max_retries=0, timeout=200)
 
 
 FUNCTION = {"name": "weather", "description": "of a city", "parameters": SCHEMA}
@@ -66,13 +66,10 @@ def chat_stream_usage() -> Any:
 
 def chat_async() -> Any:
     async def ask() -> str:
-        found = []
         stream = await client(True).chat.completions.create(
             model="sim-model", messages=ASK, stream=True
         )
-        async for chunk in stream:
-            found.append(chunk.choices[0].delta.content or "")
-        return "".join(found)
+        return "".join([one.choices[0].delta.content or "" async for one in stream])
 
     return asyncio.run(ask())
 
@@ -88,7 +85,7 @@ def chat_tools() -> Any:
 
 
 def weather_model() -> Any:
-    import pydantic
+    import pydantic  # noqa: PLC0415 - where it is installed
 
     class Weather(pydantic.BaseModel):
         city: str
@@ -235,9 +232,9 @@ def message_parsed() -> Any:
 
 
 def langchain() -> Any:
-    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings  # noqa: PLC0415 - where it is installed
 
-    model = ChatOpenAI(model="sim-model", base_url=URL, api_key="k", max_retries=0)
+    model = ChatOpenAI(model="sim-model", base_url=URL, api_key="k", max_retries=0, timeout=200)
     text = model.invoke("hello").content
     streamed = "".join(one.content for one in model.stream("hello"))
     bound = model.bind_tools([{"type": "function", "function": FUNCTION}])
@@ -251,7 +248,7 @@ def langchain() -> Any:
 
 
 def litellm_chat() -> Any:
-    import litellm
+    import litellm  # noqa: PLC0415 - where it is installed
 
     litellm.telemetry = False
     told = {"model": "openai/sim-model", "api_base": URL, "api_key": "k", "messages": ASK}

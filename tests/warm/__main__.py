@@ -20,8 +20,8 @@ import outlast
 from tests.warm.order import NUMBER, Order
 
 _PR_SET_PDEATHSIG = 1
-_ENGINES = "outlast.engines."
-"""They import what runs models, and are left to the commands that do."""
+_ENGINES = ("outlast.engines.", "outlast.features.tune.work.")
+"""They import what runs and trains models, and are left to the commands that do."""
 _TASKS = Path("/proc/self/task")
 
 

@@ -298,7 +298,9 @@ def test_the_caller_is_gone(two: list[Provider], tmp_path: Path) -> None:
     a.doing = {"wait": 3}
     with gateway(tmp_path, routes(a, b)) as caller:
         with socket.create_connection(("127.0.0.1", caller.port)) as sock:
-            body = json.dumps({"model": "m", "stream": True, "messages": []}).encode()
+            body = json.dumps(
+                {"model": "m", "stream": True, "messages": [{"role": "user"}]}
+            ).encode()
             head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}"
             sock.sendall(head.replace("Host: a", "Host: localhost").encode() + b"\r\n\r\n" + body)
             assert b"200" in sock.recv(100)

@@ -66,9 +66,9 @@ def test_it_goes_on_as_vllm_does(two: list[Provider], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("doing", "more", "why"),
     [
-        ({"call": 2, "cut": 4}, {}, "a tool call had begun"),
-        ({"cut": 4}, {"response_format": {"type": "json_object"}}, "schema"),
-        ({"cut": 4}, {"logprobs": True}, "log probabilities"),
+        ({"call": 2, "cut": 4}, {}, "a tool call has begun"),
+        ({"cut": 4}, {"response_format": {"type": "json_object"}}, "half-written"),
+        ({"cut": 4}, {"logprobs": True}, "logprobs"),
     ],
 )
 def test_it_ends_in_an_error(

@@ -1,5 +1,5 @@
-"""Streams of chunks that tests turn into events. `python -m tests.features.gateway.dialects.streams`
-writes the golden files anew.
+"""Streams of chunks that tests turn into events. The files in `golden` are
+written anew by `python -m tests.features.gateway.dialects.streams`.
 """
 
 import json

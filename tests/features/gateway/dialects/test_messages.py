@@ -197,9 +197,11 @@ def test_the_events_are_as_written_down() -> None:
     assert pieces_of(MessagesDialect(), asked_of("messages")) == GOLDEN.read_bytes()
 
 
-@pytest.mark.parametrize("name", CHUNKS)
+@pytest.mark.parametrize("name", [name for name in CHUNKS if name != "refusal"])
 def test_events_are_read_back_as_the_same_chunks(name: str) -> None:
-    """What the writer writes, the reader of such providers takes: same text, calls and end."""
+    """What the writer writes, the reader of such providers takes: same text, calls and end.
+    A refusal is text in messages.
+    """
     writer = MessagesDialect().events(asked_of("messages"))
     data = b"".join(map(writer.feed, CHUNKS[name])) + writer.end(None)
     judge, direct = SseJudge(anthropic=True), SseJudge()

@@ -12,7 +12,7 @@ BlockKind = Literal["thinking", "text", "refusal", "call"]
 
 
 @dataclass(slots=True)
-class Block:
+class AnswerBlock:
     """One block of an answer. `pieces` are its text, or the JSON of a call's arguments; `call` and
     `name` are of calls, `logprobs` of text.
     """
@@ -37,12 +37,12 @@ def thought_of(message: Json) -> str:
     return found if isinstance(found, str) else ""
 
 
-def blocks_of(message: Json, logprobs: Json | None = None) -> list[Block]:
+def blocks_of(message: Json, logprobs: Json | None = None) -> list[AnswerBlock]:
     """The blocks of a whole message of an assistant."""
-    found: list[Block] = []
+    found: list[AnswerBlock] = []
 
     def add(kind: BlockKind, text: str, call: str = "", name: str = "") -> None:
-        found.append(Block(kind, len(found), call, name, [text]))
+        found.append(AnswerBlock(kind, len(found), call, name, [text]))
 
     if thought := thought_of(message):
         add("thinking", thought)
@@ -70,12 +70,12 @@ class BlockWriter:
     """
 
     def __init__(self) -> None:
-        self.blocks: list[Block] = []
+        self.blocks: list[AnswerBlock] = []
         self.finish: str | None = None
         self.stopped_by: str | None = None
         self.usage: Json | None = None
-        self._open: Block | None = None
-        self._calls: dict[int, Block] = {}
+        self._open: AnswerBlock | None = None
+        self._calls: dict[int, AnswerBlock] = {}
         self._begun = False
 
     def feed(self, chunk: Json) -> bytes:
@@ -120,7 +120,7 @@ class BlockWriter:
     def _grow(self, kind: BlockKind, text: str, logprobs: list[Json]) -> bytes:
         out, block = b"", self._open
         if block is None or block.kind != kind:
-            out, block = self._opened(Block(kind, len(self.blocks)))
+            out, block = self._opened(AnswerBlock(kind, len(self.blocks)))
         block.pieces.append(text)
         block.logprobs += logprobs
         return out + self.written_piece(block, text, logprobs)
@@ -132,7 +132,7 @@ class BlockWriter:
             name, ident = function.get("name"), call.get("id") or f"call_{number}"
             if not name:
                 raise BrokenStream("a tool call begins without a name")
-            block = Block("call", len(self.blocks), str(ident), str(name))
+            block = AnswerBlock("call", len(self.blocks), str(ident), str(name))
             out, block = self._opened(block)
             self._calls[number] = block
         if not (arguments := function.get("arguments")):
@@ -142,7 +142,7 @@ class BlockWriter:
         block.pieces.append(arguments)
         return out + self.written_piece(block, arguments, [])
 
-    def _opened(self, block: Block) -> tuple[bytes, Block]:
+    def _opened(self, block: AnswerBlock) -> tuple[bytes, AnswerBlock]:
         out = self._close()
         self.blocks.append(block)
         self._open = block
@@ -157,13 +157,13 @@ class BlockWriter:
     def written_start(self, chunk: Json) -> bytes:
         raise NotImplementedError
 
-    def written_open(self, block: Block) -> bytes:
+    def written_open(self, block: AnswerBlock) -> bytes:
         raise NotImplementedError
 
-    def written_piece(self, block: Block, text: str, logprobs: list[Json]) -> bytes:
+    def written_piece(self, block: AnswerBlock, text: str, logprobs: list[Json]) -> bytes:
         raise NotImplementedError
 
-    def written_close(self, block: Block) -> bytes:
+    def written_close(self, block: AnswerBlock) -> bytes:
         raise NotImplementedError
 
     def written_end(self, note: Json | None) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from outlast.features.gateway.dialects.asked import Kind, Understood
-from outlast.features.gateway.dialects.blocks import Block, BlockWriter, blocks_of
+from outlast.features.gateway.dialects.blocks import AnswerBlock, BlockWriter, blocks_of
 from outlast.features.gateway.dialects.chat import named_event
 from outlast.features.gateway.dialects.fields import read_flag, read_object
 from outlast.features.gateway.dialects.messages_request import to_chat
@@ -94,7 +94,7 @@ class MessagesWriter(BlockWriter):
     def written_start(self, chunk: Json) -> bytes:
         return named_event({"type": "message_start", "message": _message(chunk, self._model)})
 
-    def written_open(self, block: Block) -> bytes:
+    def written_open(self, block: AnswerBlock) -> bytes:
         empty: Json = {"type": "text", "text": ""}
         if block.kind == "thinking":
             empty = {"type": "thinking", "thinking": "", "signature": ""}
@@ -103,13 +103,13 @@ class MessagesWriter(BlockWriter):
         start = {"type": "content_block_start", "index": block.index, "content_block": empty}
         return named_event(start)
 
-    def written_piece(self, block: Block, text: str, logprobs: list[Json]) -> bytes:  # noqa: ARG002
+    def written_piece(self, block: AnswerBlock, text: str, logprobs: list[Json]) -> bytes:  # noqa: ARG002
         kind, key = _PIECES[block.kind]
         delta = {"type": kind, key: text}
         document = {"type": "content_block_delta", "index": block.index, "delta": delta}
         return b"event: content_block_delta\ndata: " + _encode(document) + b"\n\n"
 
-    def written_close(self, block: Block) -> bytes:
+    def written_close(self, block: AnswerBlock) -> bytes:
         return named_event({"type": "content_block_stop", "index": block.index})
 
     def written_end(self, note: Json | None) -> bytes:
@@ -151,7 +151,7 @@ def _message(chunk: Json, model: str) -> Json:
     }
 
 
-def _content(block: Block) -> Json:
+def _content(block: AnswerBlock) -> Json:
     if block.kind == "thinking":
         return {"type": "thinking", "thinking": block.text, "signature": ""}
     if block.kind != "call":
@@ -174,7 +174,7 @@ def _arguments(text: str) -> Any:
     return found
 
 
-def _stop(finish: str | None, blocks: list[Block], stopped_by: object) -> str:
+def _stop(finish: str | None, blocks: list[AnswerBlock], stopped_by: object) -> str:
     if finish == "stop" and isinstance(stopped_by, str):
         return "stop_sequence"
     if finish in (None, "stop") and any(block.kind == "call" for block in blocks):

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from outlast.features.gateway.dialects.asked import Kind, Understood
-from outlast.features.gateway.dialects.blocks import Block, BlockWriter, blocks_of
+from outlast.features.gateway.dialects.blocks import AnswerBlock, BlockWriter, blocks_of
 from outlast.features.gateway.dialects.chat import named_event, openai_error, openai_kind
 from outlast.features.gateway.dialects.fields import read_flag, read_object
 from outlast.features.gateway.dialects.responses_request import to_chat
@@ -52,7 +52,7 @@ class ResponsesDialect:
         """OpenAI's whole chat answer as a response."""
         choice = (answer.get("choices") or [{}])[0]
         blocks = blocks_of(choice.get("message") or {}, choice.get("logprobs"))
-        shape = _Shape(asked, answer)
+        shape = _ResponseShape(asked, answer)
         found = shape.document(choice.get("finish_reason"), blocks, answer.get("usage"))
         return found | {key: answer[key] for key in ("outlast",) if key in answer}
 
@@ -65,7 +65,7 @@ class ResponsesDialect:
         return openai_error(status, kind or openai_kind(status), message, param)
 
 
-class _Shape:
+class _ResponseShape:
     """The documents of one response. `chunk` is the answer of chat, or the first chunk of it."""
 
     def __init__(self, asked: Understood, chunk: Json) -> None:
@@ -93,7 +93,7 @@ class _Shape:
             **self._echo,
         }
 
-    def document(self, finish: str | None, blocks: list[Block], usage: Json | None) -> Json:
+    def document(self, finish: str | None, blocks: list[AnswerBlock], usage: Json | None) -> Json:
         reason = _INCOMPLETE.get(finish or "")
         found = self.begun("incomplete" if reason else "completed")
         found["incomplete_details"] = {"reason": reason} if reason else None
@@ -104,7 +104,7 @@ class _Shape:
         found["usage"] = _usage(usage)
         return found
 
-    def item(self, block: Block, status: str) -> Json:
+    def item(self, block: AnswerBlock, status: str) -> Json:
         """An item of the output; one that is in progress has no content yet."""
         begun = status == "in_progress"
         item: Json = {"id": self.item_id(block), "type": "message", "status": status}
@@ -119,7 +119,7 @@ class _Shape:
             return item | named | {"type": "function_call", "arguments": text}
         return item | {"role": "assistant", "content": [] if begun else [part(block)]}
 
-    def item_id(self, block: Block) -> str:
+    def item_id(self, block: AnswerBlock) -> str:
         return f"{_PREFIXES[block.kind]}_{self.ident}_{block.index}"
 
 
@@ -132,35 +132,35 @@ class ResponsesWriter(BlockWriter):
     def __init__(self, asked: Understood) -> None:
         super().__init__()
         self._asked = asked
-        self._shape = _Shape(asked, {})
+        self._shape = _ResponseShape(asked, {})
         self._number = -1
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
         return named_event({"type": kind, "sequence_number": self._number, **fields})
 
-    def _place(self, block: Block) -> Json:
+    def _place(self, block: AnswerBlock) -> Json:
         return {"item_id": self._shape.item_id(block), "output_index": block.index}
 
     def written_start(self, chunk: Json) -> bytes:
-        self._shape = _Shape(self._asked, chunk)
+        self._shape = _ResponseShape(self._asked, chunk)
         begun = self._shape.begun()
         return self._event("response.created", response=begun) + self._event(
             "response.in_progress", response=begun
         )
 
-    def written_open(self, block: Block) -> bytes:
+    def written_open(self, block: AnswerBlock) -> bytes:
         item = self._shape.item(block, "in_progress")
         out = self._event("response.output_item.added", output_index=block.index, item=item)
         if block.kind == "call":
             return out
-        empty = Block(block.kind, block.index)
+        empty = AnswerBlock(block.kind, block.index)
         place = self._place(block)
         return out + self._event(
             "response.content_part.added", content_index=0, part=part(empty), **place
         )
 
-    def written_piece(self, block: Block, text: str, logprobs: list[Json]) -> bytes:
+    def written_piece(self, block: AnswerBlock, text: str, logprobs: list[Json]) -> bytes:
         place = self._place(block)
         if block.kind == "call":
             if block.name in self._shape.custom:
@@ -174,7 +174,7 @@ class ResponsesWriter(BlockWriter):
         said = [_logprob(one) for one in logprobs]
         return self._event("response.output_text.delta", delta=text, logprobs=said, **place)
 
-    def written_close(self, block: Block) -> bytes:
+    def written_close(self, block: AnswerBlock) -> bytes:
         item = self._shape.item(block, self._status())
         out = self._closed_part(block, self._place(block), item)
         return out + self._event("response.output_item.done", output_index=block.index, item=item)
@@ -182,7 +182,7 @@ class ResponsesWriter(BlockWriter):
     def _status(self) -> str:
         return "incomplete" if self.finish in _INCOMPLETE else "completed"
 
-    def _closed_part(self, block: Block, place: Json, item: Json) -> bytes:
+    def _closed_part(self, block: AnswerBlock, place: Json, item: Json) -> bytes:
         text = block.text
         if block.kind == "call":
             if block.name in self._shape.custom:
@@ -219,7 +219,7 @@ class ResponsesWriter(BlockWriter):
         return out + self._event("error", code=code, message=message, param=None, error=error)
 
 
-def part(block: Block) -> Json:
+def part(block: AnswerBlock) -> Json:
     """The one part of an item's content."""
     if block.kind == "thinking":
         return {"type": "reasoning_text", "text": block.text}

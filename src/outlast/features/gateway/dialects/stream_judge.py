@@ -128,7 +128,7 @@ class SseJudge:
         if not isinstance(choices, list):
             raise BrokenStream("a chunk has no list of choices")
         self._check_model(chunk.get("model"))
-        pieces = [_Piece.of(choice, self._kind) for choice in choices]
+        pieces = [_ChoicePiece.of(choice, self._kind) for choice in choices]
         for piece in pieces:
             self._check(piece)
         for piece in pieces:
@@ -144,7 +144,7 @@ class SseJudge:
             raise BrokenStream(f"the model changed from {told} in the middle", "model")
         self._model = model
 
-    def _check(self, piece: "_Piece") -> None:
+    def _check(self, piece: "_ChoicePiece") -> None:
         if piece.index:
             return
         if self.finish is not None and (piece.text or piece.call):
@@ -162,7 +162,7 @@ class SseJudge:
         if piece.finish in ("tool_calls", "function_call") and not call:
             raise BrokenStream("the answer ended with a tool call that is not there", "finish")
 
-    def _count(self, piece: "_Piece") -> None:
+    def _count(self, piece: "_ChoicePiece") -> None:
         if piece.index:
             return
         if piece.text:
@@ -189,7 +189,7 @@ class SseJudge:
             self.doubts.append(f"{self._counted} chunks came with {said} tokens by its own count")
 
 
-class _Piece(msgspec.Struct):
+class _ChoicePiece(msgspec.Struct):
     """What one choice of a chunk says."""
 
     index: int
@@ -200,7 +200,7 @@ class _Piece(msgspec.Struct):
     finish: str | None
 
     @classmethod
-    def of(cls, choice: Any, kind: Kind) -> "_Piece":
+    def of(cls, choice: Any, kind: Kind) -> "_ChoicePiece":
         """Raises :class:`BrokenStream` where it is not of the form."""
         if not isinstance(choice, dict):
             raise BrokenStream("a choice is no object")

@@ -20,7 +20,12 @@ from outlast.features.gateway.serving.job import CallerJob, Desk, Try
 from outlast.features.gateway.serving.whole import over_budget, refused
 from outlast.features.gateway.upstream.asking import Body
 from outlast.features.gateway.upstream.clock import CallerLeft
-from outlast.features.gateway.upstream.faults import Fault, FaultKind, error_in_stream
+from outlast.features.gateway.upstream.faults import (
+    Fault,
+    FaultKind,
+    error_in_stream,
+    fault_of_stream,
+)
 
 _HELD: Final = 256 * 1024
 """Bytes that are held while a target has said nothing yet. Guess."""
@@ -63,7 +68,7 @@ async def answer_streamed(desk: Desk, job: CallerJob) -> web.StreamResponse:
 
 
 def _as_fault(error: Fault | BrokenStream) -> Fault:
-    return error if isinstance(error, Fault) else Fault(FaultKind.MALFORMED, str(error))
+    return error if isinstance(error, Fault) else fault_of_stream(error)
 
 
 def _goes_on(job: CallerJob, server: Server) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from outlast.core.errors import one_line
+from outlast.features.gateway.seams import BrokenStream
 
 _GONE_CODES: Final = frozenset(
     {"model_not_found", "model_decommissioned", "model_not_available", "model_deprecated"}
@@ -194,6 +195,23 @@ def error_in_stream(chunk: Mapping[str, Any]) -> Fault | None:
     if code in {429, "429", "rate_limit_exceeded", "rate_limit_error"}:
         return Fault(FaultKind.LIMITED, "the provider limits requests, in the stream", status=429)
     return Fault(FaultKind.SERVER, "the target reports an error in its stream", status=500)
+
+
+_BROKEN: Final[Mapping[str, FaultKind]] = {
+    "cut": FaultKind.CUT,
+    "finish": FaultKind.ANOMALY,
+    "filtered": FaultKind.ANOMALY,
+    "model": FaultKind.ANOMALY,
+    "error": FaultKind.SERVER,
+}
+
+
+def fault_of_stream(broken: BrokenStream) -> Fault:
+    """What a stream is that is not sound."""
+    if broken.status == 429:
+        return Fault(FaultKind.LIMITED, "the provider limits requests, in the stream", status=429)
+    kind = _BROKEN.get(broken.kind, FaultKind.MALFORMED)
+    return Fault(kind, str(broken), status=broken.status or 0)
 
 
 def _wait(text: str) -> float | None:
