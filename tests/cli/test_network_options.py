@@ -33,6 +33,7 @@ HERE = "tests/cli/test_network_options.py"
 SEEN: Final = {
     ("pull", "--from"): "tests/pull/test_command.py::test_several_sources_are_told_apart",
     ("pull", "--patience"): "tests/swarm/test_net_clients.py::test_they_find_us_on_the_lan",
+    ("pull", "--with-base"): ("tests/features/tune/test_travel.py::test_by_pull_with_its_base"),
     ("pull", "--limit-rate"): f"{HERE}::test_a_pull_is_no_faster_than_its_rate",
     ("pull", "--connections"): f"{HERE}::test_a_pull_has_no_more_connections_than_allowed",
     ("pull", "--no-swarm"): "tests/swarm/test_net_dark.py::test_another_site_by_static_peer",
@@ -140,6 +141,21 @@ SEEN: Final = {
 }
 LOCAL: Final = {
     *(
+        "--any-base",
+        "--data",
+        "--rank",
+        "--alpha",
+        "--target",
+        "--dropout",
+        "--rate",
+        "--epochs",
+        "--steps",
+        "--batch",
+        "--length",
+        "--cut",
+        "--held-out",
+        "--checkpoint",
+        "--device",
         "--check",
         "--sealed",
         "--template-diff",

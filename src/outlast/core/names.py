@@ -126,9 +126,11 @@ class RunTarget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises :class:`BadNameError`."""
-        base, mark, adapter = text.partition(ADAPTER_MARK)
-        return cls(Target.parse(base), Target.parse(adapter) if mark else None)
+        """Raises :class:`BadNameError`. A + in a ref, as in ``org/name@v1+cpu``, belongs to it."""
+        base, mark, adapter = text.rpartition(ADAPTER_MARK)
+        if not mark or "/" not in adapter:
+            return cls(Target.parse(text))
+        return cls(Target.parse(base), Target.parse(adapter))
 
     def __str__(self) -> str:
         return f"{self.model}{ADAPTER_MARK}{self.adapter}" if self.adapter else str(self.model)

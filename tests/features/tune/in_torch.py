@@ -4,12 +4,14 @@
 folder of a tiny model with a chat template.
 """
 
+import errno
 import hashlib
 import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import transformers
@@ -18,12 +20,14 @@ from safetensors.torch import load_file
 from outlast.codec.tensors import parse
 from outlast.engines.adapters import read_adapter
 from outlast.engines.transformers_worker import adapted
+from outlast.engines.worker import RefusedError
 from outlast.features.tune.data import read_rows, split
 from outlast.features.tune.options import TuneOptions
 from outlast.features.tune.work import checkpoint
 from outlast.features.tune.work.adapter import write_adapter
 from outlast.features.tune.work.base_model import BaseModel
 from outlast.features.tune.work.merge_main import MergeRunner
+from outlast.features.tune.work.names import CHECKPOINT
 from outlast.features.tune.work.tokens import tokenise
 from outlast.features.tune.work.train import Course, StoppedError, Training, make_adapter
 
@@ -121,20 +125,31 @@ def main(place: Path, folder: Path) -> dict[str, Any]:
 def broken_checkpoint(base: BaseModel, folder: Path, done: Any) -> dict[str, Any]:
     """One with a flipped bit, or of another training, is passed over."""
     folder.mkdir()
-    kept = folder.parent / "resumed" / checkpoint.NAME
+    kept = folder.parent / "resumed" / CHECKPOINT
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 1
-    (folder / checkpoint.NAME).write_bytes(data)
-    began: list[int] = []
+    (folder / CHECKPOINT).write_bytes(data)
     model = make_adapter(base.weights("cpu"), OPTIONS)
     weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(weights.values())
     found = [checkpoint.load(folder, "key", weights, optimizer) is None]
-    shutil.copy(kept, folder / checkpoint.NAME)
+    shutil.copy(kept, folder / CHECKPOINT)
     found.append(checkpoint.load(folder, "other", weights, optimizer) is None)
     whole = checkpoint.load(folder, "key", weights, optimizer)
     found.append(whole is not None and whole.step == done.steps)
-    return {"checkpoints": found, "began": began}
+    assert whole is not None
+    before = (folder / CHECKPOINT).read_bytes()
+    with (
+        patch("os.write", side_effect=OSError(errno.ENOSPC, "full")),
+        patch("os.pwrite", side_effect=OSError(errno.ENOSPC, "full")),
+    ):
+        try:
+            checkpoint.save(folder, whole, weights, optimizer)
+        except RefusedError as error:
+            found.append(error.hint == checkpoint.DISK_FULL)
+    found.append((folder / CHECKPOINT).read_bytes() == before)
+    found.append([path.name for path in folder.iterdir()] == [CHECKPOINT])
+    return {"checkpoints": found}
 
 
 def as_engine(base: BaseModel, folder: Path, model: Any) -> dict[str, Any]:

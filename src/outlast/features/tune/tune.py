@@ -24,6 +24,7 @@ from outlast.features.tune.data import MOST_TOLD, Problem, Rows, read_rows, refu
 from outlast.features.tune.options import TuneOptions
 from outlast.features.tune.session import WorkSession, require_packages
 from outlast.features.tune.tuning import TUNING
+from outlast.features.tune.work.names import CHECKPOINT
 from outlast.ops.add import Added
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -153,7 +154,8 @@ def _tune(  # noqa: PLR0917 - what was opened and named for one training
         _judge(str(path), read, plan, folder, cut=wishes.cut)
         if wishes.dry_run:
             seconds = session.ask("measure")
-            _clean(folder)
+            if not (folder / CHECKPOINT).exists():  # else one that was cut off goes on from it
+                _clean(folder)
             return Tuned(_measured(plan, seconds))
         trained = session.ask("train")
         facts = session.facts

@@ -18,9 +18,9 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
 from outlast.engines.worker import RefusedError
+from outlast.features.tune.work.names import CHECKPOINT
 from outlast.store import disk
 
-NAME: Final = "checkpoint"
 DISK_FULL: Final = "disk-full"
 """The hint of a refusal because the disk is full: the parent has an error of its own for it."""
 _DIGEST: Final = 32
@@ -56,11 +56,11 @@ def save(folder: Path, progress: Progress, weights: Mapping[str, Any], optimizer
             tensors[f"v.{name}"] = moments["exp_avg_sq"].contiguous()
     body = to_bytes(tensors)
     data = bytearray(hashlib.sha256(body).digest() + body)
-    temp = folder / f".{NAME}.new"
+    temp = folder / f".{CHECKPOINT}.new"
     try:
         disk.remove(temp)
         disk.write_temp(temp, data, disk.PRIVATE)
-        disk.publish(temp, folder / NAME)
+        disk.publish(temp, folder / CHECKPOINT)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise RefusedError(
@@ -75,7 +75,7 @@ def load(folder: Path, key: str, weights: Mapping[str, Any], optimizer: Any) -> 
     is none that is whole.
     """
     try:
-        data = (folder / NAME).read_bytes()
+        data = (folder / CHECKPOINT).read_bytes()
     except FileNotFoundError:
         return None
     body = data[_DIGEST:]
