@@ -32,7 +32,6 @@ from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
-from outlast.store.records.accepted import AcceptedManifests
 from outlast.store.records.attestations import Attestations
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.equals import Equals
@@ -48,6 +47,7 @@ from outlast.store.records.unconfirmed import Unconfirmed
 from outlast.store.records.upgrade import upgrade
 from outlast.store.soundness.checks import Soundness, damaged
 from outlast.store.soundness.damage import DamageNotes
+from outlast.store.words.accepted import AcceptedManifests
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
