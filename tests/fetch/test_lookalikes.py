@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.digest import GitOid
-from outlast.core.known_names import KnownName
-from outlast.core.names import RepoId
+from outlast.core.names import KnownName, RepoId
 from outlast.fetch.lookalikes import (
     ARCHIVED,
     KnownNameIndex,

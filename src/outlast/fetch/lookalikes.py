@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from outlast.core.known_names import KnownName
-from outlast.core.names import RepoId
+from outlast.core.names import KnownName, RepoId
 from outlast.store.archive import Archive
 
 _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("nn", "m"))

@@ -53,7 +53,7 @@ from outlast.store.writer import create as create_archive
 
 if TYPE_CHECKING:
     from outlast.core.claims import Weigher
-    from outlast.core.known_names import KnownNames
+    from outlast.core.names import KnownNames
     from outlast.store.records.acquisition import Recorder
 
 MIN_PREFIX = 7
