@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.digest import GitOid
-from outlast.core.known_names import KnownName
-from outlast.core.names import RepoId
-from outlast.fetch.lookalikes import ARCHIVED, NameIndex, lookalike, lookalike_warning, skeleton
+from outlast.core.names import KnownName, RepoId
+from outlast.fetch.lookalikes import (
+    ARCHIVED,
+    KnownNameIndex,
+    lookalike,
+    lookalike_warning,
+    skeleton,
+)
 from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
 
@@ -19,11 +24,11 @@ NAMES = ("mistralai/Mistral-7B", "Qwen/Qwen3-8B", "gpt2", "google/gemma")
 KNOWN = [RepoId.parse(name) for name in NAMES]
 
 
-def index_of(names: Iterable[str]) -> NameIndex:
-    return NameIndex(KnownName(name, ARCHIVED) for name in names)
+def index_of(names: Iterable[str]) -> KnownNameIndex:
+    return KnownNameIndex(KnownName(name, ARCHIVED) for name in names)
 
 
-def taken_for(name: str, index: NameIndex) -> str | None:
+def taken_for(name: str, index: KnownNameIndex) -> str | None:
     repo = RepoId.parse(name)
     found = index.like(repo, by_organisation=not index.has_organisation(repo))
     return None if found is None else found.name

@@ -15,14 +15,14 @@ from outlast.core.names import Target
 from outlast.core.policy import Action, ArchiveRules, Subject, Verdict
 from outlast.fetch.file_filter import Selection
 from outlast.intake.vouched import vouched
-from outlast.ops.accept import accept_manifest, accept_target, accepted, take_back
 from outlast.ops.add import add
+from outlast.ops.claims import accept_manifest, accept_target, accepted, take_back
 from outlast.ops.run import prepare
 from outlast.store.archive import Archive
-from outlast.store.records.accepted import How
 from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.revocations import Revoked
 from outlast.store.records.seen import SeenRevision, SeenRevisions
+from outlast.store.words.accepted import WordKind
 
 TARGET = Target.parse("org/theirs")
 
@@ -76,7 +76,7 @@ def test_what_was_added_by_hand_runs(archive: Archive) -> None:
     assert runs(archive)
     (word,) = accepted(archive)
     assert (word.how, word.repo, word.manifest) == (
-        How.ADDED,
+        WordKind.ADDED,
         TARGET.repo,
         archive.revision(TARGET.repo, None).digest,
     )
@@ -94,7 +94,7 @@ def test_what_nothing_speaks_for_names_the_command_that_helps(
     assert runs(archive)
     with Archive(archive.layout.home) as again:  # durably
         assert runs(again)
-    assert take_back(archive, start).how is How.ACCEPTED
+    assert take_back(archive, start).how is WordKind.ACCEPTED
     assert not runs(archive)
 
 

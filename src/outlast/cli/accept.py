@@ -9,8 +9,8 @@ from outlast.cli.edge import common, session
 from outlast.cli.options.accepted import DIGEST_START
 from outlast.cli.screen.render import print_document, print_table
 from outlast.core.errors import UsageError
-from outlast.ops import accept as ops
-from outlast.store.records.accepted import Accepted
+from outlast.ops import claims as ops
+from outlast.store.words.accepted import Accepted
 
 _SHOWN = 16
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from outlast.app import App
     from outlast.core.claims import Assessor, Weighed, Weigher
     from outlast.core.digest import Digest, GitOid
-    from outlast.core.known_names import KnownName, KnownNames
-    from outlast.core.names import RepoId
+    from outlast.core.names import KnownName, KnownNames, RepoId
     from outlast.core.offer import Offer
     from outlast.core.policy import Gate
     from outlast.ops.doctor import Finding
@@ -91,8 +90,8 @@ class Listed(NamedTuple):
     archive and the feature's settings: one feature at most has it. `recorder` is that of a function
     that makes a :class:`~outlast.store.records.acquisition.Recorder` of the same: likewise.
     `weigher` and `names` are those of functions that make a :class:`~outlast.core.claims.Weigher`
-    and the :class:`~outlast.core.known_names.KnownNames` of an archive: likewise. `finder` is that
-    of its :class:`Finder`, if it has one. `countries` is that of a function that makes a
+    and the :class:`~outlast.core.names.KnownNames` of an archive: likewise. `finder` is that of its
+    :class:`Finder`, if it has one. `countries` is that of a function that makes a
     :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
     """
 
@@ -226,7 +225,7 @@ def names_of(features: Sequence[Listed], archive: "Archive") -> "KnownNames | No
 
 
 class LateNames:
-    """Implements :class:`~outlast.core.known_names.KnownNames`: loads the feature that knows names
+    """Implements :class:`~outlast.core.names.KnownNames`: loads the feature that knows names
     when one is compared. Thread-safe.
     """
 

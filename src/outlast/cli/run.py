@@ -26,7 +26,7 @@ from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
 from outlast.engines.transformers import AdapterFile, TransformersOptions, open_transformers
 from outlast.ops import run as ops
-from outlast.ops.accept import accept_of
+from outlast.ops.claims import accept_of
 from outlast.ops.run_adapter import ReadyAdapter, resolve
 from outlast.server.model import server as model_server
 from outlast.server.model.front import Serves

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, Protocol, Self
 from urllib.parse import quote, unquote
 
 from outlast.core.errors import BadNameError, one_line
@@ -313,3 +313,24 @@ def _escaped_part(part: str, *, everything: bool) -> str:
 
 def _encoded(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode())
+
+
+@dataclass(frozen=True, slots=True)
+class KnownName:
+    """`name`: ``org/name``, or an organisation alone. `where`: what knows it, in words, as "listed
+    by acme". `trusted`: the operator named it; others may list what they like.
+    """
+
+    name: str
+    where: str
+    trusted: bool = False
+
+
+class KnownNames(Protocol):
+    """Thread-safe; asks no network."""
+
+    def stamp(self) -> object:
+        """Another value whenever the names may be others."""
+
+    def names(self) -> Iterable[KnownName]:
+        """All of them."""

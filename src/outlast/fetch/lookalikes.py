@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from outlast.core.known_names import KnownName
-from outlast.core.names import RepoId
+from outlast.core.names import KnownName, RepoId
 from outlast.store.archive import Archive
 
 _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("nn", "m"))
@@ -34,7 +33,7 @@ def skeleton(name: str) -> str:
     return name
 
 
-class NameIndex:
+class KnownNameIndex:
     """Finds a known name that another one may be taken for, in time that hardly grows with their
     number. Not changed once it is made.
     """
@@ -110,9 +109,9 @@ class _Indexes:
 
     def __init__(self, stamp: object, names: list[KnownName]) -> None:
         self.stamp = stamp
-        self.near = NameIndex(one for one in names if one.trusted or one.where == ARCHIVED)
-        self.pinned = NameIndex(one for one in names if one.trusted)
-        self.far = NameIndex(one for one in names if not one.trusted and one.where != ARCHIVED)
+        self.near = KnownNameIndex(one for one in names if one.trusted or one.where == ARCHIVED)
+        self.pinned = KnownNameIndex(one for one in names if one.trusted)
+        self.far = KnownNameIndex(one for one in names if not one.trusted and one.where != ARCHIVED)
 
 
 _lock: Final = threading.Lock()

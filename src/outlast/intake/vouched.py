@@ -16,7 +16,7 @@ from outlast.core.errors import UnvouchedError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.intake.judging import own_claims
 from outlast.store.archive import Archive
-from outlast.store.records.accepted import Accepted, How
+from outlast.store.words.accepted import Accepted, WordKind
 from outlast.store.writer import WriteSession
 
 ONE_OF: Final = (Claim.PUBLISHED, Claim.OBSERVED, Claim.LISTED)
@@ -27,9 +27,9 @@ models have the same ones with a chance of 1 in 10^7."""
 LEAST: Final = 12
 """Digits of a digest that a person has to type, at least."""
 _BY_HAND: Final = {
-    How.ADDED: "added here",
-    How.ADOPTED: "adopted here",
-    How.ACCEPTED: "accepted here",
+    WordKind.ADDED: "added here",
+    WordKind.ADOPTED: "adopted here",
+    WordKind.ACCEPTED: "accepted here",
 }
 
 FindAssessor = Callable[[], Assessor | None]
@@ -101,7 +101,11 @@ def require_vouched(archive: Archive, revision: Revision, named: str, find: Find
 
 
 def take_word(
-    archive: Archive, writer: WriteSession, revision: Revision, how: How, own: tuple[FileEntry, ...]
+    archive: Archive,
+    writer: WriteSession,
+    revision: Revision,
+    how: WordKind,
+    own: tuple[FileEntry, ...],
 ) -> None:
     """Remembers that the operator brought a revision here by hand, if all of its files are among
     `own`, those that were brought: the archive may know more of that commit from elsewhere.
@@ -111,7 +115,7 @@ def take_word(
         archive.accepted.note(writer, word_for(revision, how))
 
 
-def word_for(revision: Revision, how: How) -> Accepted:
+def word_for(revision: Revision, how: WordKind) -> Accepted:
     """The operator's word for a revision, given now."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     return Accepted(revision.digest, revision.repo, revision.id, how, now)

@@ -54,7 +54,8 @@ class StatementsGiven:
             if found.weight is not Weight.NOTHING:
                 size = len(stored.data)
                 ranked.append((-found.weight, not found.urgent, size, stored.digest, stored.data))
-        chosen, left = [], MOST_BYTES
+        chosen: list[bytes] = []
+        left = MOST_BYTES
         for _, _, size, _, data in sorted(ranked):
             if size <= left and len(chosen) < MOST_STATEMENTS:
                 chosen.append(data)

@@ -35,8 +35,8 @@ from outlast.intake.vouched import take_word
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
-from outlast.store.records.accepted import How
 from outlast.store.records.refs import Ref
+from outlast.store.words.accepted import WordKind
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def add(
         require_revision(archive, Action.PULL, revision, source=f"folder:{folder}")
         digest = archive.put_revision(writer, revision)
         if digest == revision.digest:  # else the archive knows more of it, from elsewhere
-            take_word(archive, writer, revision, How.ADDED, revision.files)
+            take_word(archive, writer, revision, WordKind.ADDED, revision.files)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
     warn(control, suspects)
     return Added(revision, digest, stored, held_bytes(archive, entries), tuple(suspects))

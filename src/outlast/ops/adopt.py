@@ -31,8 +31,8 @@ from outlast.ops.add import store_file
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.records.accepted import How
 from outlast.store.records.refs import Ref
+from outlast.store.words.accepted import WordKind
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class _Adoption:
         """For what stands of the commit now, unless files of it are still to come."""
         if not self._archive.drafts.exists(repo, commit):
             standing = self._archive.revision(repo, commit.hex)
-            take_word(self._archive, writer, standing, How.ADOPTED, tuple(entries))
+            take_word(self._archive, writer, standing, WordKind.ADOPTED, tuple(entries))
 
     def _complete(self, writer: WriteSession, held: Revision, entries: list[FileEntry]) -> Revision:
         """Adds the files of the cache to a revision that lacks some."""

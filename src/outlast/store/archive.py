@@ -32,7 +32,6 @@ from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
-from outlast.store.records.accepted import AcceptedManifests
 from outlast.store.records.attestations import Attestations
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.equals import Equals
@@ -49,12 +48,13 @@ from outlast.store.records.unconfirmed import Unconfirmed
 from outlast.store.records.upgrade import upgrade
 from outlast.store.soundness.checks import Soundness, damaged
 from outlast.store.soundness.damage import DamageNotes
+from outlast.store.words.accepted import AcceptedManifests
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
 if TYPE_CHECKING:
     from outlast.core.claims import Weigher
-    from outlast.core.known_names import KnownNames
+    from outlast.core.names import KnownNames
     from outlast.store.records.acquisition import Recorder
 
 MIN_PREFIX = 7

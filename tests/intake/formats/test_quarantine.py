@@ -11,7 +11,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import QuarantinedError
 from outlast.core.names import RepoId, Target
 from outlast.intake.formats.allowed import AllowedUnsafe
-from outlast.ops.accept import accept_manifest
+from outlast.ops.claims import accept_manifest
 from outlast.ops.export import Exported, link
 from outlast.ops.run import prepare
 from outlast.store.archive import Archive

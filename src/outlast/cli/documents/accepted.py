@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from outlast.cli.documents.document import Document, document
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
-from outlast.store.records.accepted import How
+from outlast.store.words.accepted import WordKind
 
 
 @document("accept")
@@ -16,6 +16,6 @@ class AcceptedDocument(Document):
     manifest: Annotated[Digest, "the sha256 of its manifest"]
     repo: Annotated[RepoId, "the model"]
     revision: Annotated[GitOid, "the commit"]
-    how: Annotated[How, "how the operator gave it: added or adopted by hand, or accepted by digest"]
+    how: Annotated[WordKind, "how it was given: added or adopted by hand, or accepted by digest"]
     since: Annotated[str, "when (ISO 8601, UTC)"]
     undone: Annotated[bool, "whether it was taken back now"]

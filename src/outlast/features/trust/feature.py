@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from outlast.core.claims import Assessor, Weigher
 from outlast.core.errors import NotFoundError, OutlastError
-from outlast.core.known_names import KnownNames
+from outlast.core.names import KnownNames
 from outlast.core.policy import Gate
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health

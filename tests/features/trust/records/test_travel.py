@@ -289,7 +289,7 @@ def test_what_is_private_is_told_to_static_peers_alone(giver: World, revoked: bo
 
 def test_there_and_back(giver: World, user: World, tmp_path: Path) -> None:
     from outlast.bucket.source import BucketSource  # noqa: PLC0415 - of the extra [s3]
-    from outlast.sources.s3 import S3Place  # noqa: PLC0415 - likewise
+    from outlast.sources.settings import S3Place  # noqa: PLC0415 - likewise
 
     good = statement(giver.new, publication(), PUBLISHER)
     giver.keep(giver.new, good)
@@ -310,8 +310,8 @@ def test_there_and_back(giver: World, user: World, tmp_path: Path) -> None:
 
 def test_what_the_operator_knows_goes_nowhere(giver: World, tmp_path: Path) -> None:
     """Neither that a model was pulled from a hub, nor that it was accepted."""
-    from outlast.ops.accept import accept_manifest  # noqa: PLC0415 - of this test alone
-    from outlast.sources.s3 import S3Place  # noqa: PLC0415 - of the extra [s3]
+    from outlast.ops.claims import accept_manifest  # noqa: PLC0415 - of this test alone
+    from outlast.sources.settings import S3Place  # noqa: PLC0415 - of the extra [s3]
 
     accept_manifest(giver.archive, giver.new.digest.hex)
     home = SecondHome(open_objects(f"file://{tmp_path}/there", S3Place(), create=True))

@@ -6,7 +6,7 @@ the lists are not verified for it.
 import os
 from collections.abc import Iterator
 
-from outlast.core.known_names import KnownName
+from outlast.core.names import KnownName
 from outlast.features.trust.catalogue.folders import followed_folder, followed_names
 from outlast.features.trust.catalogue.index import INDEX_FILE, read_index
 from outlast.features.trust.keys.pins import EVERYTHING, PinRole, Pins
@@ -14,7 +14,7 @@ from outlast.store.archive import Archive
 
 
 class TrustedNames:
-    """Implements :class:`outlast.core.known_names.KnownNames`."""
+    """Implements :class:`outlast.core.names.KnownNames`."""
 
     def __init__(self, archive: Archive) -> None:
         self._home = archive.layout.home

@@ -23,7 +23,7 @@ from outlast.store.records.records import Records
 from outlast.store.writer import WriteSession
 
 
-class How(StrEnum):
+class WordKind(StrEnum):
     """How the operator came to vouch for a manifest."""
 
     ADDED = "added"
@@ -43,7 +43,7 @@ class Accepted:
     manifest: Digest
     repo: RepoId
     commit: GitOid
-    how: How
+    how: WordKind
     since: str
 
     def encode(self) -> bytes:
@@ -64,7 +64,7 @@ class Accepted:
                 manifest,
                 RepoId.parse(text_of(document["repo"])),
                 GitOid(text_of(document["commit"])),
-                How(text_of(document["how"])),
+                WordKind(text_of(document["how"])),
                 text_of(document["since"]),
             )
         except (MalformedError, BadNameError, KeyError, ValueError) as error:
