@@ -4,18 +4,25 @@ does not give it, a pull is as ever.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from outlast.codec.git.proof import HubCommit
+from outlast.codec.git.commits import CommitText
+from outlast.codec.git.proof import HubCommit, beside_of, prove
 from outlast.core.cancel import Cancel
-from outlast.core.errors import OutlastError
+from outlast.core.digest import GitOid
+from outlast.core.errors import IntegrityError, MalformedError, OutlastError
+from outlast.core.manifest import FileEntry
 from outlast.core.threads import DaemonPool
-from outlast.fetch.hub_commit import look_up
 from outlast.fetch.tuning import TUNING
 from outlast.sources.base import Listing, Source
-from outlast.sources.git.upload_pack import GitSource
+from outlast.sources.git.upload_pack import (
+    COMMIT_ALONE,
+    COMMIT_AND_FOLDERS,
+    GitRepository,
+    GitSource,
+)
 from outlast.sources.registries.layers import MANIFEST_NAME
 from outlast.sources.registries.signatures import CosignSource, RegistrySignature
 from outlast.store.archive import Archive
@@ -73,3 +80,22 @@ def ask_beside(archive: Archive, listing: Listing, source: Source | None) -> Ask
         ask = source.cosign_signatures
         return AskedBeside(None, SideQuestion(what, lambda: ask(repo, manifest)))
     return AskedBeside()
+
+
+def look_up(repository: GitRepository, commit: GitOid, entries: Sequence[FileEntry]) -> HubCommit:
+    """The text of a commit that has just these files, and what it has beside them. The folders are
+    asked for only where they do not follow from the files. Raises :class:`IntegrityError` where
+    the commit has other files, and errors of sources.
+    """
+    kind, data = repository.objects(commit, COMMIT_ALONE).get(commit, ("", b""))
+    if kind != "commit":
+        raise MalformedError(f"the hub's repository does not give commit {commit.hex[:12]}")
+    found = HubCommit(data)
+    try:
+        prove(commit, entries, found)
+    except IntegrityError:
+        objects = repository.objects(commit, COMMIT_AND_FOLDERS)
+        trees = {oid: body for oid, (what, body) in objects.items() if what == "tree"}
+        found = HubCommit(data, beside_of(CommitText.read(data), trees, entries))
+        prove(commit, entries, found)
+    return found

@@ -10,9 +10,6 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import MalformedError
 
 FILE: Final = "100644"
-EXECUTABLE: Final = "100755"
-LINK: Final = "120000"
-SUBMODULE: Final = "160000"
 _FOLDER: Final = b"40000"
 _MODE: Final = re.compile(r"[1-7][0-7]{4,5}\Z")
 _ID: Final = 20

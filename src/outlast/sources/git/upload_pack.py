@@ -11,6 +11,7 @@ from outlast.codec.git.packs import MAX_PACK, read_pack
 from outlast.core.digest import GitOid
 from outlast.core.errors import MalformedError, RepoNotFoundError
 from outlast.core.names import RepoId
+from outlast.sources.base import Source
 from outlast.sources.git.packets import DELIMITER, FLUSH, pack_in, packet, packets
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.settings import origin
@@ -25,7 +26,7 @@ _NEEDED: Final = frozenset({"filter", "shallow"})
 
 
 @runtime_checkable
-class GitSource(Protocol):
+class GitSource(Source, Protocol):
     """A source that keeps models as git repositories."""
 
     def repository(self, repo: RepoId) -> "GitRepository":

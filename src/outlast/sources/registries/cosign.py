@@ -56,6 +56,6 @@ def _payload(registry: Registry, layer: Descriptor, question: RegistryQuestion) 
             filled += count
     finally:
         reader.close()
-    if filled < layer.size or Digest.of(data) != layer.digest:
+    if filled < layer.size or Digest.of(bytes(data)) != layer.digest:
         raise IntegrityError("the registry sent other bytes than its image of signatures lists")
     return bytes(data)

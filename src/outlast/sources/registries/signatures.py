@@ -5,6 +5,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from outlast.core.digest import Digest
 from outlast.core.names import RepoId
+from outlast.sources.base import Source
 
 ANNOTATION: Final = "dev.cosignproject.cosign/signature"
 MEDIA_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -27,7 +28,7 @@ class RegistrySignature:
 
 
 @runtime_checkable
-class CosignSource(Protocol):
+class CosignSource(Source, Protocol):
     """A source that may have signatures of cosign: a registry."""
 
     def cosign_signatures(self, repo: RepoId, manifest: Digest) -> tuple[RegistrySignature, ...]:

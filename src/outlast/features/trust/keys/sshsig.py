@@ -72,14 +72,18 @@ def _is_ecdsa(key: PublicKey, signed: bytes, raw: bytes) -> bool:
     )
     from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512  # noqa: PLC0415
 
-    hashes = {KeyKind.ECDSA: SHA256, KeyKind.ECDSA_384: SHA384, KeyKind.ECDSA_521: SHA512}
+    hashes: dict[KeyKind, HashAlgorithm] = {
+        KeyKind.ECDSA: SHA256(),
+        KeyKind.ECDSA_384: SHA384(),
+        KeyKind.ECDSA_521: SHA512(),
+    }
     reader = wire.WireReader(raw, "the signature")
     found = encode_dss_signature(reader.number(), reader.number())
     reader.end()
     loaded = key.loaded()
     assert isinstance(loaded, ec.EllipticCurvePublicKey)
     try:
-        loaded.verify(found, signed, ec.ECDSA(hashes[key.kind]()))
+        loaded.verify(found, signed, ec.ECDSA(hashes[key.kind]))
     except InvalidSignature:
         return False
     return True

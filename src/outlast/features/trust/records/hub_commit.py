@@ -30,6 +30,7 @@ from outlast.features.trust.records.statement import (
     text,
 )
 from outlast.store.archive import Archive
+from outlast.store.records.attestations import StoredAttestation
 from outlast.store.records.file_list import entries_of
 
 _MOST_TEXT: Final = 400_000
@@ -108,7 +109,7 @@ def has_commit(archive: Archive, manifests: Iterable[Digest]) -> bool:
     return bool(found) and all(found)
 
 
-def _is_commit(stored: Any) -> bool:
+def _is_commit(stored: StoredAttestation) -> bool:
     try:
         document = read_statement(DsseEnvelope.read(stored.data, unsigned=True).payload)
     except MalformedError:
