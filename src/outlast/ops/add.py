@@ -29,6 +29,7 @@ from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import PlainSink, ingest
+from outlast.intake.recording import record_arrival
 from outlast.intake.suspects import Suspects, of_files, refuse, warn
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -111,6 +112,7 @@ def add(
         digest = archive.put_revision(writer, revision)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
     warn(control, suspects)
+    record_arrival(archive, control, revision, f"folder:{folder}", ref=ref)
     return Added(revision, digest, stored, held_bytes(archive, entries), tuple(suspects))
 
 

@@ -13,7 +13,6 @@ from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.heights import Height, Heights
 from outlast.features.trust.records.signers import Signers, signers_of
 from outlast.features.trust.records.statement import (
-    EVIDENCE,
     HubObservation,
     Publication,
     Revocation,
@@ -21,6 +20,7 @@ from outlast.features.trust.records.statement import (
     read_statement,
 )
 from outlast.store.archive import Archive
+from outlast.store.evidence.statements import EVIDENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,6 @@ _PREFIX: Final = "urn:outlast:"
 PUBLICATION: Final = f"{_PREFIX}publication:v1"
 OBSERVATION: Final = f"{_PREFIX}observation:v1"
 REVOCATION: Final = f"{_PREFIX}revocation:v1"
-ACQUISITION: Final = f"{_PREFIX}acquisition:v1"
-TIMESTAMP: Final = f"{_PREFIX}timestamp:v1"
-EVIDENCE: Final = frozenset({ACQUISITION, TIMESTAMP})
 """Types that no claim follows from (:mod:`outlast.features.trust.evidence`)."""
 MAX_SEQUENCE: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps."""
