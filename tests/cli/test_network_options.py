@@ -204,6 +204,7 @@ LOCAL: Final = {
         "--list",
         "--lists",
         "--allow-unsafe",
+        "--delete",
         "--as-of",
         "--csv",
         "--python",

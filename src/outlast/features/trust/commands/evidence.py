@@ -285,7 +285,7 @@ class _Telling:
             self.run.say(f"{revision.repo}: {text}")
         for evidence_found in found.found:
             one = evidence_found
-            if self.verifies:
+            if self.verifies and not removed:  # licence texts go with their revision
                 changed = tuple(changed_texts(one.record, self._text))
                 one = replace(one, wrong=(*one.wrong, *changed))
             self.wrong += one.wrong
