@@ -2,8 +2,8 @@
 
 import datetime as dt
 import json
-import pickle
 import os
+import pickle
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
