@@ -63,6 +63,8 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "serve.fetch-quota": ('"0"', 0),
     "serve.keep": ('"2TB"', 2_000_000_000_000),
     "serve.keep-free": ('"1GB"', 1_000_000_000),
+    "serve.unsafe": ('"allow"', "allow"),
+    "serve.allow-unsafe": (f'["{"a" * 64}"]', ["a" * 64]),
     "s3.endpoint": ('"https://s3.example/"', "https://s3.example"),
     "s3.region": ('"eu-central-1"', "eu-central-1"),
     "s3.access-key-id": ('"s3cret"', "(set)"),

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import pickle
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -444,7 +445,20 @@ def showing_evidence(world: World) -> None:
     HubRepo(root, "org/m").commit({"config.json": b"{}"})
     with HubSim(root, mode="thread") as hub:
         inside("pull", "org/m", "--from", hub.url, home=world.home).ok()
-    assert world("evidence", "org/m").result["own"]
+    manifest = world("evidence", "org/m").result["manifest"]
+    inside("rm", "org/m", home=world.home).ok()
+    assert world("evidence", "--delete", manifest).result["type"] == "deleted"
+
+
+def quarantining(world: World) -> None:
+    folder = world.home / "pickled"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(pickle.dumps({"a": [1, 2, 3]}))
+    inside("add", folder, "--as", "me/pickled", home=world.home).ok()
+    digest = world("quarantine", "ls", "me/pickled").result["digest"]
+    assert world("quarantine", "allow", digest).result["allowed"]
+    assert world("quarantine", "ls").result["digest"] == digest
+    assert not world("quarantine", "undo", digest).result["allowed"]
 
 
 def withdrawing(world: World) -> None:
@@ -652,6 +666,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "inventory": taking_inventory,
     "bom": writing_a_bill,
     "dossier": writing_a_dossier,
+    "quarantine": quarantining,
     "evidence": showing_evidence,
     "withdraw": withdrawing,
     "policy": judging,

@@ -248,6 +248,7 @@ LOCAL: Final = {
         "--list",
         "--lists",
         "--allow-unsafe",
+        "--delete",
         "--as-of",
         "--csv",
         "--python",

@@ -48,7 +48,6 @@ HIDDEN = (
     "base_model: &x acme/base",
     "base_model: >\n  acme/base",
     "base_model: |\n  acme/base",
-    '"<<": *all',
     "<<: *all",
     "base_model:\n" + "".join(f"- o/m{n}\n" for n in range(8)) + "- acme/base",
     "x: " + "y" * 70_000 + "\nbase_model: acme/base",

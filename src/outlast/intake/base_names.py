@@ -17,7 +17,7 @@ _LIMIT: Final = 1 << 20
 """Bytes of the largest card that is read."""
 _CARD: Final = "README.md"
 _NAMED: Final = 8
-_ODD: Final = re.compile(r"""\s*[>|&*!{?<]|.*\\\\""")
+_ODD: Final = re.compile(r"""\s*[>|&*!{?<]|.*\\""")
 """Values of YAML that are written in another way than names are."""
 UNREAD_BASE: Final = "card-that-cannot-be-read"
 """No model is called so: stands among the names of bases where there may be more of them."""

@@ -13,7 +13,7 @@ _KEY: Final = re.compile(r"""(["']?)([\w-]+)\1[ \t]*:(.*)""")
 _BEFORE: Final = "\ufeff \t\r\n"
 """What hubs pass over before the front matter."""
 _ITEM: Final = re.compile(r"\s*-\s+(.+)")
-_ODD: Final = re.compile(r"""[{?<!&*]|["'][^"']*\\\\""")
+_ODD: Final = re.compile(r"""[{?<!&*]|["'][^"']*\\""")
 """YAML that no writer of cards needs, and that can say what is under a key without naming it."""
 
 

@@ -25,6 +25,7 @@ from outlast.intake.capsule_stream import Intake
 from outlast.intake.content import Suspect
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import ingest
+from outlast.intake.recording import record_arrival
 from outlast.intake.suspects import Suspects, warn
 from outlast.intake.vouched import take_word
 from outlast.ops.add import store_file
@@ -105,6 +106,10 @@ class _Adoption:
             found = partial(self._ask_by_files, entries)
             if entries and self._is_allowed(cached, found) and self._is_plausible(cached, entries):
                 self._record(writer, cached, entries)
+        if entries and self.result.revisions and self.result.revisions[-1].id == cached.commit:
+            revision, refs = self.result.revisions[-1], sorted(cached.refs)
+            ref = refs[0] if refs else ""
+            record_arrival(self._archive, self._control, revision, "cache", ref=ref)
 
     def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
         """Entries whose paths fit together, and to the archived files."""

@@ -34,6 +34,7 @@ from outlast.intake.capsule_stream import Intake, held_bytes
 from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.judging import require_files, require_revision
+from outlast.intake.recording import record_arrival
 from outlast.intake.suspects import Suspects, refuse, warn
 from outlast.node import payloads
 from outlast.node import shared_torrents as shares
@@ -140,7 +141,8 @@ def pull_link(
     blob = _payload_here(archive, wanted.link)
     _log.debug("the payload of the link is in the archive: %s", blob or "no")
     if blob is not None and not dry_run:
-        return _take_here(archive, target, wanted.link, blob, control, strict=wishes.strict)
+        done = _take_here(archive, target, wanted.link, blob, control, strict=wishes.strict)
+        return _recorded(archive, done, key, control)
     with LinkPartial(archive.layout, key) as partial:
         run = _LinkPull(archive, wanted, around, wishes, control, partial, target, tuning)
         data = run.metadata()
@@ -170,7 +172,15 @@ def pull_link(
         restricted = bool(givers) and may_be_restricted(around, givers, whole, control)
         done = run.keep(whole, replace(shape, restricted=restricted))
         partial.discard()
-        return replace(done, fetched=fetched)
+        return _recorded(archive, replace(done, fetched=fetched), key, control)
+
+
+def _recorded(archive: Archive, done: PulledLink, key: str, control: Control) -> PulledLink:
+    """The same, of which evidence was kept: the torrent `key` is what it came by."""
+    if done.revision is not None:
+        source = f"torrent {key}"
+        record_arrival(archive, control, done.revision, source, ref=done.ref, fetched=done.fetched)
+    return done
 
 
 def bare(link: Link) -> str:

@@ -1,6 +1,7 @@
 """An archive: the folder that holds models, and the only way in and out of it."""
 
 import contextlib
+import datetime as dt
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from outlast.core.errors import (
     NotFoundError,
     RevisionNotFoundError,
     StorageError,
+    UsageError,
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
@@ -25,6 +27,8 @@ from outlast.core.policy import OPEN, ArchiveRules, Gate
 from outlast.store import disk, locks, reading
 from outlast.store.cached.holds import Holds
 from outlast.store.cached.marks import CachedMarks
+from outlast.store.evidence.removed import MOST_MANIFEST, RemovedManifests
+from outlast.store.evidence.statements import is_evidence
 from outlast.store.forms import MAX_LINKS, Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary
 from outlast.store.layout import CAPSULE_SUFFIX, FORMAT, Layout
@@ -107,6 +111,7 @@ class Archive(Closing):
         self.holders = PerModel(self.records, self.layout.holders, SeenHolders)
         self.seen = PerModel(self.records, self.layout.seen, SeenRevisions)
         self.attestations = Attestations(self.layout)
+        self.removed = RemovedManifests(self.layout)
         self.revocations = Revocations(self.records)
         self.accepted = AcceptedManifests(self.records)
         self.cached = CachedMarks(self.records, lambda repo, commit: commit in self.commits(repo))
@@ -375,6 +380,7 @@ class Archive(Closing):
         renewed = self.drafts.renewal(writer, listed)
         with disk.locked(self.layout.lock, exclusive=True):
             renewed()
+            self._keep_evidence(repo, commit)
             self._manifests.delete(repo, commit)
             self.unconfirmed.delete(repo, commit)
         disk.touch(self.layout.manifests)
@@ -446,12 +452,37 @@ class Archive(Closing):
         the index calls its manifests, only those go that say so themselves; one that cannot
         be read is quarantined, because the index may be wrong.
         """
+        self._keep_evidence(repo, revision)
         self._manifests.delete(repo, revision, damaged=self.quarantine)
         disk.touch(self.layout.manifests)
         self.drafts.delete(repo, revision)
         self.unconfirmed.delete(repo, revision)
         self.cached.keep(repo, revision)  # if it comes back, it may be by hand
         self.refs.tidy(repo)
+
+    def _keep_evidence(self, repo: RepoId, commit: GitOid) -> None:
+        """Keeps the manifests of a revision that goes, where there is evidence of how it came."""
+        for digest in self.index.manifests_of(repo, commit):
+            if any(is_evidence(one.data) for one in self.attestations.of(digest)):
+                data = disk.read_plain(self.layout.manifest(digest), MOST_MANIFEST)
+                if data is not None and Digest.of(data) == digest:
+                    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+                    self.removed.note(digest, data, now)
+
+    def keeps_evidence(self, manifest: Digest, data: bytes) -> bool:
+        """Whether a statement about a manifest that is not here stays."""
+        return self.removed.holds(manifest) and is_evidence(data)
+
+    @disk.reported
+    def delete_evidence(self, manifest: Digest) -> int:
+        """Deletes all statements about a manifest that was removed, and what is known of it; how
+        many there were. Raises :class:`UsageError` where the revision is here.
+        """
+        if self.layout.manifest(manifest).exists():
+            raise UsageError(f"{manifest.short}… is here", hint="remove the revision before")
+        count = self.attestations.delete(manifest)
+        self.removed.delete(manifest)
+        return count
 
     @disk.reported
     def drop_cached(self, repo: RepoId, commit: GitOid) -> bool:

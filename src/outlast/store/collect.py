@@ -250,7 +250,9 @@ class _Collection:
             yield Garbage("partial", name, size)
         for name, size in copies.garbage(self._layout, keep, dry_run=self._dry_run):
             yield Garbage("copy", name, size)
-        for name, size in self._archive.attestations.garbage(dry_run=self._dry_run):
+        for name, size in self._archive.attestations.garbage(
+            dry_run=self._dry_run, keeps=self._archive.keeps_evidence
+        ):
             yield Garbage("attestation", name, size)
 
     def tidy_notes(self) -> None:

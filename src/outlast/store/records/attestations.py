@@ -6,7 +6,7 @@ a bit that rots is seen. It is never changed.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -124,9 +124,11 @@ class Attestations:
                 elif Digest.of(data).hex != digest:
                     yield AttestationFault(path, "its bytes have changed")
 
-    def garbage(self, *, dry_run: bool) -> Iterator[tuple[str, int]]:
-        """Deletes the statements about manifests that are not here any more; yields the path in
-        the archive and the bytes of each.
+    def garbage(
+        self, *, dry_run: bool, keeps: Callable[[Digest, bytes], bool] = lambda _m, _d: False
+    ) -> Iterator[tuple[str, int]]:
+        """Deletes the statements about manifests that are not here any more, but those that it
+        `keeps`; yields the path in the archive and the bytes of each.
         """
         for manifest in self.manifests():
             if self._layout.manifest(manifest).exists():
@@ -134,11 +136,24 @@ class Attestations:
             for name in sorted(self._listed(manifest)):
                 path = self._root / manifest.hex / name
                 with disk.reporting(path):
+                    data = _read(path)
+                    if data is not None and keeps(manifest, data):
+                        continue
                     size = path.lstat().st_size
                     if not dry_run:
                         disk.remove(path)
                         disk.remove_empty_parents(path, self._root)
                 yield self._layout.name_of(path), size
+
+    def delete(self, manifest: Digest) -> int:
+        """Deletes all statements about a manifest; how many there were."""
+        names = self._listed(manifest)
+        for name in names:
+            path = self._root / manifest.hex / name
+            with disk.reporting(path):
+                disk.remove(path)
+                disk.remove_empty_parents(path, self._root)
+        return len(names)
 
     def path(self, manifest: Digest, digest: Digest) -> Path:
         """The file of a statement."""

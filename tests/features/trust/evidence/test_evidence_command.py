@@ -309,3 +309,62 @@ def test_without_a_record_it_is_said(tmp_path: Path) -> None:
     inside("add", tmp_path / "files", "--as", "me/mine", home=tmp_path).ok()
     call = inside("evidence", "me/mine", home=tmp_path).ok()
     assert (call.out, "no record" in call.err) == ("", True)
+
+
+def _with_folder(home: Path) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "config.json").write_text("{}")
+    inside("add", "mine", "--as", "org/mine", home=home).ok()
+
+
+def test_each_way_in_leaves_a_record(home: Path, tmp_path: Path) -> None:
+    """pull, add, import and adopt (mirrors and torrents have tests of their own)."""
+    _with_folder(home)
+    assert shown(home, "org/mine")[0]["source"] == "a local folder"
+    stick, other = tmp_path / "stick", tmp_path / "other"
+    other.mkdir()
+    inside("export", "org/m", "org/mine", "--to", stick, home=home).ok()
+    inside("import", stick, home=other).ok()
+    for name in ("org/m", "org/mine"):
+        own = [one for one in shown(other, name) if one["own"]]
+        assert [one["source"] for one in own] == ["a bundle"]
+    cache = tmp_path / "cache"
+    inside("link", "org/m", "--cache", cache, home=home).ok()
+    third = tmp_path / "third"
+    third.mkdir()
+    inside("adopt", cache, home=third).ok()
+    assert [one["source"] for one in shown(third, "org/m")] == ["a Hugging Face cache"]
+
+
+def test_a_record_outlives_its_revision_until_it_is_deleted(home: Path) -> None:
+    [before] = shown(home)
+    inside("rm", "org/m", home=home).ok()
+    inside("gc", "--now", home=home).ok()
+    [after] = shown(home, "--verify")
+    assert after["removed"]
+    same = {key: value for key, value in before.items() if key != "removed"}
+    assert {key: value for key, value in after.items() if key != "removed"} == same
+    assert "removed since" in inside("evidence", "org/m", home=home).ok().out
+    digest = before["manifest"]
+    inside("evidence", "--delete", "0" * 64, home=home).failed("not-found")
+    inside("evidence", "--delete", digest, "--dry-run", home=home).ok()
+    assert len(shown(home)) == 1
+    inside("evidence", "--delete", digest, home=home).ok()
+    assert shown(home) == []
+    assert files_of(home) == []
+
+
+def test_what_is_here_again_is_removed_no_more(home: Path, hub: HubSim) -> None:
+    [before] = shown(home)
+    inside("rm", "org/m", home=home).ok()
+    pulled(home, hub)
+    assert {one["removed"] for one in shown(home)} == {""}
+    inside("evidence", "--delete", before["manifest"], home=home).failed("not-found")
+
+
+def test_a_kept_manifest_that_was_changed_is_said(home: Path) -> None:
+    [before] = shown(home)
+    inside("rm", "org/m", home=home).ok()
+    path = home / "archive" / "trust" / "removed" / before["manifest"]
+    path.write_bytes(path.read_bytes().replace(b"config", b"confiG"))
+    inside("evidence", home=home).failed("corrupt")

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.options.revoked import DigestType
 from outlast.cli.screen.render import print_document
 from outlast.codec.memory import read as read_bytes
 from outlast.core.digest import Digest
-from outlast.core.errors import IntegrityError, OutlastError, UsageError, one_line
+from outlast.core.errors import (
+    IntegrityError,
+    NotFoundError,
+    OutlastError,
+    UsageError,
+    one_line,
+)
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.features.trust.commands.evidence_documents import (
+    DeletedEvidenceDocument,
     DigestPart,
     EvidenceDocument,
     FetchedPart,
@@ -36,6 +44,7 @@ from outlast.features.trust.keys.pins import Pins, PinState
 from outlast.features.trust.settings import TrustSettings
 from outlast.sources.http import HttpClient
 from outlast.store.archive import Archive
+from outlast.store.evidence.removed import RemovedRevision
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -53,6 +62,7 @@ Examples:
   outlast evidence --timestamp
   outlast evidence org/name --verify --roots tsa-roots.pem
   outlast evidence org/name --output evidence/
+  outlast evidence --delete 5f1d… --dry-run
 
 \b
 Exit status:
@@ -84,6 +94,15 @@ Exit status:
     metavar="DIR",
     help="Write records, timestamps, manifests and licence texts as files that openssl checks",
 )
+@click.option(
+    "--delete",
+    "deleted",
+    type=DigestType(),
+    multiple=True,
+    metavar="DIGEST",
+    help="Delete the records of the removed revision with this manifest (repeatable)",
+)
+@click.option("--dry-run", is_flag=True, help="With --delete: print what would go")
 @common
 def evidence(
     targets: Sequence[Target],
@@ -92,6 +111,8 @@ def evidence(
     stamps: bool,
     roots: Path | None,
     output: Path | None,
+    deleted: tuple[Digest, ...],
+    dry_run: bool,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -102,8 +123,15 @@ def evidence(
     A record states what this archive did and saw; it is no legal verdict. Its time is that of this
     machine's clock; a timestamp proves that the record was there at the time which the authority
     says. A record without a signature and a timestamp convinces no one but you.
+
+    'outlast rm' and 'outlast gc' leave records where they are, with the manifest that they are
+    about; they are then shown with the time since which the revision is removed. --delete deletes
+    them.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        if deleted or dry_run:
+            _delete(run, archive, deleted, targets, dry_run=dry_run)
+            return
         settings = _settings(run)
         telling = _Telling(run, archive, _roots(roots or settings.timestamp_roots), verify, output)
         if stamps:
@@ -126,6 +154,12 @@ def evidence(
         for revision in revisions:
             run.control.cancel.check()
             telling.tell(revision, evidence_of(archive, revision, telling.roots))
+        for removed in _removed(archive, targets):
+            telling.tell(
+                removed.revision,
+                evidence_of(archive, removed.revision, telling.roots),
+                removed.removed,
+            )
         if targets and not telling.shown and not telling.wrong:
             run.say("there is no record of this: it came before outlast kept any, or not by a pull")
         if verify and telling.wrong:
@@ -148,9 +182,64 @@ def _roots(path: Path | None) -> "list[Certificate]":
     return timestamp.read_roots(read_small(path, timestamp.MAX_ROOTS, "root certificates"))
 
 
+def _delete(
+    run: Session,
+    archive: Archive,
+    digests: Sequence[Digest],
+    targets: Sequence[Target],
+    *,
+    dry_run: bool,
+) -> None:
+    """Deletes what is kept of removed revisions. Raises, before anything goes,
+    :class:`NotFoundError` for a manifest of which nothing is kept.
+    """
+    if targets or not digests:
+        raise UsageError(
+            "what is deleted is named by its manifest alone", hint="--delete DIGEST, and no model"
+        )
+    known = [(digest, archive.removed.of(digest)) for digest in digests]
+    for digest, removed in known:
+        if removed is None or archive.layout.manifest(digest).exists():
+            raise NotFoundError(
+                f"{digest.short}… is no removed revision", hint="'outlast evidence' lists them"
+            )
+    for digest, removed in known:
+        assert removed is not None
+        if not dry_run:
+            archive.delete_evidence(digest)
+        repo = removed.revision.repo
+        if run.as_json:
+            print_document(
+                DeletedEvidenceDocument(
+                    repo=repo, manifest=digest, removed=removed.removed, dry_run=dry_run
+                )
+            )
+        else:
+            words = "would be deleted" if dry_run else "deleted"
+            print(f"{words}: the records of {repo}, removed since {removed.removed}")
+
+
+def _removed(archive: Archive, targets: Sequence[Target]) -> Iterator[RemovedRevision]:
+    """The revisions that are here no more, of which records are kept."""
+    names = [(target.repo.folded, target.ref) for target in targets]
+    for digest in archive.removed.names():
+        found = archive.removed.of(digest)
+        if found is None:
+            continue
+        repo, commit = found.revision.repo.folded, found.revision.id.hex
+        if not targets or any(repo == name and ref in {None, commit} for name, ref in names):
+            yield found
+
+
 def _revisions(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:
     if targets:
-        yield from (archive.revision(target.repo, target.ref) for target in targets)
+        removed = {one.revision.repo.folded for one in _removed(archive, targets)}
+        for target in targets:
+            try:
+                yield archive.revision(target.repo, target.ref)
+            except NotFoundError:
+                if target.repo.folded not in removed:
+                    raise
         return
     for one in archive.summaries():
         revision = archive.load(one.repo, one.revision)
@@ -189,13 +278,14 @@ class _Telling:
     wrong: list[str] = field(default_factory=list)
     shown: int = 0
 
-    def tell(self, revision: Revision, found: AllEvidence) -> None:
+    def tell(self, revision: Revision, found: AllEvidence, removed: str = "") -> None:
+        """`removed`: since when the revision is here no more."""
         for text in found.unread:
             self.wrong.append(text)
             self.run.say(f"{revision.repo}: {text}")
         for evidence_found in found.found:
             one = evidence_found
-            if self.verifies:
+            if self.verifies and not removed:  # licence texts go with their revision
                 changed = tuple(changed_texts(one.record, self._text))
                 one = replace(one, wrong=(*one.wrong, *changed))
             self.wrong += one.wrong
@@ -204,9 +294,12 @@ class _Telling:
             if self.output is not None:
                 folder = write_evidence(self.output, revision, one, self._text)
             if self.run.as_json:
-                print_document(self._document(revision, one, folder))
+                print_document(self._document(revision, one, folder, removed))
             else:
-                for line in self._lines(revision, one, folder):
+                lines = [*self._lines(revision, one, folder)]
+                if removed:
+                    lines.insert(1, f"  removed since {removed}")
+                for line in lines:
                     print(one_line(line, 2000))
 
     def _text(self, digest: Digest) -> bytes | None:
@@ -227,7 +320,7 @@ class _Telling:
         return "pinned" if any(pin.state is PinState.ACTIVE for pin in pins) else ""
 
     def _document(
-        self, revision: Revision, one: EvidenceFound, folder: Path | None
+        self, revision: Revision, one: EvidenceFound, folder: Path | None, removed: str
     ) -> EvidenceDocument:
         said = one.record
         digests = [DigestPart(t.name, t.sha256, "licence") for t in said.texts]
@@ -259,6 +352,7 @@ class _Telling:
             ],
             wrong=one.wrong,
             folder=folder,
+            removed=removed,
         )
 
     def _lines(self, revision: Revision, one: EvidenceFound, folder: Path | None) -> Iterator[str]:

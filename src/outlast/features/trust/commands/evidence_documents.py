@@ -65,3 +65,15 @@ class EvidenceDocument(Document):
     timestamps: Annotated[Sequence[StampPart], "its trusted timestamps"]
     wrong: Annotated[Sequence[str], "what does not fit; empty where nothing was found"]
     folder: Annotated[Path | None, "where it was written to; null: nowhere"]
+    removed: Annotated[str, "since when the revision is here no more (ISO 8601); empty: it is"]
+
+
+@document("evidence")
+class DeletedEvidenceDocument(Document):
+    """The evidence of a revision that had been removed is deleted."""
+
+    type: Literal["deleted"] = "deleted"
+    repo: Annotated[RepoId, "the model"]
+    manifest: Annotated[Digest, "its manifest"]
+    removed: Annotated[str, "since when the revision was here no more (ISO 8601)"]
+    dry_run: Annotated[bool, "whether nothing was changed"]

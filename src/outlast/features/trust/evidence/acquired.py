@@ -11,7 +11,6 @@ from outlast.core.errors import MalformedError
 from outlast.core.names import RepoId
 from outlast.features.trust.keys.public import PublicKey, parse_line
 from outlast.features.trust.records.statement import (
-    ACQUISITION,
     STATEMENT_TYPE,
     count,
     only,
@@ -20,6 +19,7 @@ from outlast.features.trust.records.statement import (
     text,
     time,
 )
+from outlast.store.evidence.statements import ACQUISITION
 
 MOST_ROWS: Final = 256
 """Of each list in a record: licence texts, places that sent bytes, files of rules. Guess: models

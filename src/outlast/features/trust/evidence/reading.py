@@ -13,12 +13,9 @@ from outlast.features.trust.evidence.timestamp import Stamped, TimestampRecord, 
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.verifying import verify
 from outlast.features.trust.records.dsse import DsseEnvelope
-from outlast.features.trust.records.statement import (
-    ACQUISITION,
-    EVIDENCE,
-    read_statement,
-)
+from outlast.features.trust.records.statement import read_statement
 from outlast.store.archive import Archive
+from outlast.store.evidence.statements import ACQUISITION, EVIDENCE
 from outlast.store.records.file_list import entries_of, listing_digest
 
 if TYPE_CHECKING:

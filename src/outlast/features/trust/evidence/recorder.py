@@ -24,12 +24,13 @@ from outlast.features.trust.foreign.cosign import keep_signatures
 from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.records.dsse import DsseEnvelope, Signature
 from outlast.features.trust.records.hub_commit import has_commit, keep_commit
-from outlast.features.trust.records.statement import ACQUISITION, now_text, read_statement
+from outlast.features.trust.records.statement import now_text, read_statement
 from outlast.features.trust.rules.licence_texts import licence_texts
 from outlast.features.trust.settings import TrustSettings
 from outlast.intake.judging import subject_of
 from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
+from outlast.store.evidence.statements import ACQUISITION
 from outlast.store.records.acquisition import Acquisition
 from outlast.store.records.file_list import entries_of, listing_digest
 
@@ -37,6 +38,10 @@ _log = logging.getLogger(__name__)
 _MOST_TEXT: Final = 290
 NODE: Final = "a node"
 LOCAL: Final = "a local place"
+FOLDER: Final = "a local folder"
+CACHE: Final = "a Hugging Face cache"
+BUNDLE: Final = "a bundle"
+_TORRENT: Final = "torrent "
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,11 @@ def place(source: str) -> str:
     """
     if not source:
         return ""
+    if source.startswith(_TORRENT):
+        return one_line(source, _MOST_TEXT)
+    for start, words in (("folder:", FOLDER), ("cache", CACHE), ("bundle:", BUNDLE)):
+        if source.startswith(start):
+            return words
     try:
         url = urlsplit(source)
     except ValueError:

@@ -17,7 +17,6 @@ from outlast.features.trust.keys.extra import INSTALL
 from outlast.features.trust.keys.public import decode_base64
 from outlast.features.trust.records.statement import (
     STATEMENT_TYPE,
-    TIMESTAMP,
     now_text,
     only,
     read_model,
@@ -25,6 +24,7 @@ from outlast.features.trust.records.statement import (
     text,
 )
 from outlast.sources.http import HttpClient
+from outlast.store.evidence.statements import TIMESTAMP
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

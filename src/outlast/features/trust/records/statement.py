@@ -19,6 +19,7 @@ from outlast.core.names import RepoId, check_ref
 from outlast.features.trust.keys.pins import MOST_RECOVERY
 from outlast.features.trust.keys.public import PublicKey, parse_line
 from outlast.features.trust.records.dsse import MOST_SIGNATURES, strict_json
+from outlast.store.evidence.statements import EVIDENCE
 from outlast.store.records.attestations import MAX_ATTESTATION
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -26,12 +27,8 @@ _PREFIX: Final = "urn:outlast:"
 PUBLICATION: Final = f"{_PREFIX}publication:v1"
 OBSERVATION: Final = f"{_PREFIX}observation:v1"
 REVOCATION: Final = f"{_PREFIX}revocation:v1"
-ACQUISITION: Final = f"{_PREFIX}acquisition:v1"
-TIMESTAMP: Final = f"{_PREFIX}timestamp:v1"
 HUB_COMMIT: Final = f"{_PREFIX}hub-commit:v1"
 COSIGN: Final = f"{_PREFIX}cosign:v1"
-EVIDENCE: Final = frozenset({ACQUISITION, TIMESTAMP})
-"""Types that tell of pulls (:mod:`outlast.features.trust.evidence`)."""
 UNCLAIMED: Final = EVIDENCE | {LINEAGE_TYPE}
 """Types that no claim follows from."""
 MAX_SEQUENCE: Final = (1 << 53) - 1
