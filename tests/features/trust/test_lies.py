@@ -13,7 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ import pytest
 
 from outlast.core.digest import Digest
 from outlast.core.errors import all_errors
+from outlast.features.trust.catalogue.folders import read_record, write_record
 from outlast.features.trust.rules.data_files import packaged
 from outlast.store import disk
 from tests.campaign import SEED, rounds
@@ -58,8 +59,13 @@ class Lab:
         return self.root / "publisher"
 
     def at(self, root: Path) -> "Lab":
+        """A copy of it, which follows the copy of the catalogue."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Lab(root, self.hub)
+        lab = Lab(root, self.hub)
+        home = lab.user / "archive"
+        record = read_record(home, "shelf")
+        write_record(home, replace(record, place=str(root / "www")))
+        return lab
 
     def do(self, home: Path, *words: str | Path) -> Call:
         """A command. It may refuse, in one line and with a status that says why."""
@@ -377,6 +383,20 @@ LIES: Final[tuple[Callable[[random.Random, Lab], str], ...]] = (
     *(hand_over, lay_beside, spoil_here, carry, publish_other, forge_catalogue, spoil_followed),
     *(spoil_pins, change_rules, break_rules, change_list, ask_liar),
 )
+
+
+def test_a_copy_follows_its_own_catalogue(made: Lab, tmp_path: Path) -> None:
+    """Else its lies would not be heard."""
+    lab = made.at(tmp_path / "copy")
+    for words in (
+        ("add", "shelf", "org/other"),
+        ("publish", "shelf", "--keys", "keys", "--to", "www"),
+    ):
+        lab.do(lab.publisher, "catalogue", *words).ok()
+    lab.do(lab.user, "catalogue", "sync").ok()
+    assert lab.seen()[0] - made.seen()[0] == {
+        (one, "listed") for one, claim in made.seen()[0] if one.startswith("org/other@")
+    }
 
 
 def test_what_holds_before(made: Lab) -> None:
