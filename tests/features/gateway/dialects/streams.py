@@ -78,8 +78,8 @@ def pieces_of(dialect: Any, asked: Understood) -> bytes:
         writer = dialect.events(asked)
         out += b"".join(map(writer.feed, chunks)) + writer.end(NOTE) + f"# {name}\n\n".encode()
     writer = dialect.events(asked)
-    out += b"".join(map(writer.feed, CHUNKS["text"][:2])) + writer.error(502, "it broke off")
-    return out + b"# error\n"
+    begun = b"".join(map(writer.feed, CHUNKS["text"][:2]))
+    return out + begun + bytes(writer.error(502, "it broke off")) + b"# error\n"
 
 
 def main() -> None:

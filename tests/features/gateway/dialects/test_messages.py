@@ -226,7 +226,7 @@ def test_a_whole_answer_is_read_back() -> None:
         "reasoning_content": "hm",
         "tool_calls": [{"id": "c", "type": "function", "function": function}],
     }
-    usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+    usage: Any = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
     usage |= {"prompt_tokens_details": {"cached_tokens": 4}}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls"}
     answer = {"id": "x", "model": "m", "choices": [choice], "usage": usage}

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.features.gateway.dialects.sse import LINE, TOTAL
 from outlast.features.gateway.dialects.stream_judge import SseJudge, sound_usage
 from outlast.features.gateway.seams import BrokenStream, Json
 from tests.campaign import examples
@@ -53,10 +54,10 @@ def stream(sim: ProviderSim, kind: str, fault: Fault | None, **more: Any) -> byt
     return data
 
 
-def judge_for(kind: str, **bounds: int) -> SseJudge:
+def judge_for(kind: str, *, line: int = LINE, total: int = TOTAL) -> SseJudge:
     if kind == "completions":
-        return SseJudge("completions", **bounds)
-    return SseJudge(anthropic=kind == "messages", **bounds)
+        return SseJudge("completions", line=line, total=total)
+    return SseJudge(anthropic=kind == "messages", line=line, total=total)
 
 
 def judged(judge: SseJudge, pieces: Iterator[bytes] | list[bytes]) -> tuple[list[Json], str]:
