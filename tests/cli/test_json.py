@@ -531,7 +531,7 @@ def revoking(world: World) -> None:
 
 
 def accepting(world: World) -> None:
-    (line,) = world("accept").documents
+    line = world("accept").documents[0]
     assert (line["how"], line["undone"]) == ("added", False)
     digest = line["manifest"][:12]
     assert world("accept", digest, "--undo").result["undone"]

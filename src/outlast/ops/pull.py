@@ -258,7 +258,7 @@ def _announce(archive: Archive, plan: PullPlan, target: Target, control: Control
 
 
 def _take_statements(
-    archive: Archive, revision: Revision | None, teller: Source | None, control: Control
+    archive: Archive, revision: Revision | None, teller: object, control: Control
 ) -> None:
     """What the node or second home that told of a revision has of what was signed about it."""
     if revision is not None and isinstance(teller, StatementSource):
