@@ -19,7 +19,7 @@ from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.transformers import TransformersOptions, open_transformers
 from outlast.engines.tuning import Tuning
 from tests.campaign import LONG
-from tests.engines.conftest import ROOT
+from tests.engines.torch_env import ROOT
 
 OPTIONS = TransformersOptions(device="cpu", threads=1)
 HELLO = [ChatMessage("user", "the sea is")]

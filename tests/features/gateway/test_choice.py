@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def _order(mode: Mode, seen: dict[str, TargetSeen] = SEEN, **more: float) -> lis
         ("fastest", {"most_price": 10_000}, ["dear:x", "rack:x", "cloud:x", "archive:o/n"]),
     ],
 )
-def test_modes(mode: Mode, more: dict[str, float], names: list[str]) -> None:
+def test_modes(mode: Mode, more: dict[str, Any], names: list[str]) -> None:
     assert _order(mode, **more) == names
 
 

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def stamp(home: Path) -> int:
     return sum(path.stat().st_ino for path in checkpoints(home))
 
 
+def moved_on(home: Path, last: int, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether there is a new checkpoint, or no more will come."""
+    return stamp(home) != last or process.poll() is not None
+
+
 def manifest(home: Path, name: str) -> str:
     with Archive(home / "archive") as archive:
         return archive.revision(RepoId.parse(name)).digest.hex
@@ -54,12 +60,7 @@ def test_killed_anywhere(home: Path, facts: Path, packages: str) -> None:
         )
         for _ in range(chance.randrange(1, 4)):
             last = stamp(home)
-            until(
-                lambda last=last, process=process: (
-                    stamp(home) != last or process.poll() is not None
-                ),
-                "a checkpoint",
-            )
+            until(partial(moved_on, home, last, process), "a checkpoint")
         os.kill(process.pid, signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
             break  # it was done before

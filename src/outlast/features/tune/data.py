@@ -73,7 +73,7 @@ class Rows:
     extra: set[str] = field(default_factory=set)
     kind: str = ""
     size: int = 0
-    digest: Digest | None = None
+    digest: Digest = field(default_factory=lambda: Digest.of(b""))
 
 
 def read_rows(path: Path) -> Rows:

@@ -75,7 +75,7 @@ def merge(
         wishes = FormWishes(
             base=None if base.gguf else Target(base.revision.repo, base.revision.id.hex)
         )
-        added = archive_made(archive, Path(made), out, record, control, wishes)
+        added = archive_made(archive, Path(made), out, record, control=control, wishes=wishes)
     return Merged(record, added, adapter.revision.size)
 
 

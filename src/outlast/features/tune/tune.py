@@ -186,7 +186,7 @@ def _warn(rows: Rows, control: Control) -> None:
 
 def _key(ready: TuneBase, rows: Rows, options: TuneOptions) -> str:
     """What names a training: all that its result follows from, the libraries apart."""
-    document = {
+    document: dict[str, Any] = {
         "base": ready.ancestor.to_json(),
         "data": rows.digest.hex,
         "options": options.parameters(),

@@ -13,7 +13,7 @@ from outlast.core.errors import (
     StorageError,
 )
 from outlast.features.gateway.accounts.keys import LimitRow
-from outlast.features.gateway.accounts.ledger import MOST_PENDING
+from outlast.features.gateway.accounts.ledger import MOST_PENDING, LedgerRow
 from outlast.features.gateway.accounts.periods import Period
 from outlast.features.gateway.accounts.values import Caller, Estimate, Limit
 from tests.features.gateway.accounts.kit import (
@@ -270,9 +270,7 @@ def test_what_cannot_be_written_is_bounded(tmp_path: Path) -> None:
         full(box, 1 << 20)
 
 
-def row_of(number: int) -> object:
-    from outlast.features.gateway.accounts.ledger import LedgerRow  # noqa: PLC0415
-
+def row_of(number: int) -> LedgerRow:
     return LedgerRow.of("2026-11-30", "", "r", spent(target=str(number)), certain=True)
 
 

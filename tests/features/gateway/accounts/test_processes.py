@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import BudgetSpentError
-from outlast.features.gateway.accounts import owners
 from outlast.features.gateway.accounts.accounts import GatewayAccounts
 from outlast.features.gateway.accounts.keys import LimitRow
 from outlast.features.gateway.accounts.owners import OwnerLock, ProcessMark, is_gone
@@ -192,7 +191,7 @@ def test_a_forked_process_does_not_keep_the_lock(tmp_path: Path) -> None:
 def test_without_locks_the_number_of_a_process_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owners.locks, "fault", lambda _: "no locks here")
+    monkeypatch.setattr("outlast.store.locks.fault", lambda _: "no locks here")
     with OwnerLock(tmp_path) as own:
         mark = own.mark
         assert not is_gone(tmp_path, mark)

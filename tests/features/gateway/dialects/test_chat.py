@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from outlast.features.gateway.dialects import DIALECTS
-from outlast.features.gateway.dialects.asked import RequestRefused
 from outlast.features.gateway.dialects.chat import ChatDialect
 from outlast.features.gateway.dialects.continuing import continued
+from outlast.features.gateway.seams import RequestRefused
 from tests.features.gateway.dialects.streams import CHUNKS, HEAD, asked_of, pieces_of
 
 GOLDEN = Path(__file__).parent / "golden" / "chat.sse"

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from outlast.features.gateway.dialects.asked import RequestRefused
 from outlast.features.gateway.dialects.responses import ResponsesDialect, custom_input
 from outlast.features.gateway.dialects.responses_request import to_chat
+from outlast.features.gateway.seams import RequestRefused
 from tests.features.gateway.dialects.streams import CHUNKS, asked_of, pieces_of
 
 GOLDEN = Path(__file__).parent / "golden" / "responses.sse"

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from outlast.core.errors import EngineError
-from outlast.features.gateway.launch import server as server_module
 from outlast.features.gateway.launch.server import running
 from outlast.features.gateway.launch.tools import TOOLS
 from tests.cli.call import environment, finish, inside, start, until
@@ -235,7 +234,7 @@ def plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         command = [*command[:at], "outlast_plays", *command[at + 1 :]]
         return original(command, **more)
 
-    monkeypatch.setattr(server_module.subprocess, "Popen", instead)
+    monkeypatch.setattr("outlast.features.gateway.launch.server.subprocess.Popen", instead)
     return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 

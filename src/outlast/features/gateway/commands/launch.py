@@ -169,7 +169,7 @@ def _run(run: Session, tool: CodingTool, at: ModelEndpoint, arguments: tuple[str
     program = _require(tool, env)
     own = {name: value for name, value in env.items() if name not in {*tool.unset, KEY}}
     run.say(f"{tool.program} with {at.model} at {at.root} ({tool.speaks})")
-    return run_tool((program, *tool.arguments(at), *arguments), own | tool.environment(at))
+    return run_tool((program, *tool.arguments(at), *arguments), {**own, **tool.environment(at)})
 
 
 def _show(
