@@ -494,8 +494,8 @@ def signing(world: World) -> None:
     with RegistrySim() as sim:
         sim.push("org/image", modelpack({"config.json": b"{}"}), "latest")
         inside("pull", "org/image", "--from", f"oci+{sim.url}", home=world.home).ok()
-    line = ("sign", "--cosign", "r.example/m", "--key", path, "org/image", "--out", file)
-    assert world(*line).result["type"] == "cosign"
+    words = ("sign", "--cosign", "r.example/m", "--key", path, "org/image", "--out", file)
+    assert world(*words).result["type"] == "cosign"
 
 
 def observing(world: World) -> None:
