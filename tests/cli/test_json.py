@@ -515,6 +515,8 @@ def signing(world: World) -> None:
         inside("pull", "org/image", "--from", f"oci+{sim.url}", home=world.home).ok()
     cosign = ("sign", "--cosign", "r.example/m", "--key", path, "org/image", "--out", file)
     assert world(*cosign).result["type"] == "cosign"
+    words = ("sign", "--cosign", "r.example/m", "--key", path, "org/image", "--out", file)
+    assert world(*words).result["type"] == "cosign"
 
 
 def observing(world: World) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from outlast.cli.documents.parts import RunPart
-from outlast.cli.screen.render import plural
 from outlast.core.claims import Claim, Claims, ClaimState, Standing
 
 _NOT: dict[Claim, str] = {
@@ -45,8 +44,8 @@ def commit_lines(claims: Claims) -> Iterator[str]:
     if found.why:
         yield f"{name}: the archived text does not prove it: {found.why}"
         return
-    more = f" and {plural(found.lacks, 'other name')}" if found.lacks else ""
-    count = plural(found.files, "file")
+    more = f" and {_counted(found.lacks, 'other name')}" if found.lacks else ""
+    count = _counted(found.files, "file")
     yield f"{name}: the hub's id was computed again from {count}{more} (author {found.author})"
 
 
@@ -73,3 +72,7 @@ def _sentence(state: ClaimState) -> str:
     if state.standing is Standing.REFUSED:
         return f"no: {state.why or 'it is not proved'}{f' (said{who})' if who else ''}"
     return f"no: {state.why or _NOT[state.claim]}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
