@@ -31,7 +31,7 @@ from outlast.features.tune.work.names import CHECKPOINT
 from outlast.features.tune.work.tokens import tokenise
 from outlast.features.tune.work.train import Course, StoppedError, Training, make_adapter
 
-OPTIONS = TuneOptions(rank=4, batch=3, epochs=12, rate=0.02, dropout=0.1, held_out=0.2)
+OPTIONS = TuneOptions(rank=8, batch=3, epochs=60, rate=0.01, dropout=0.1, held_out=0.2)
 ASKED = ("sea?", "the sea?", "what is the sea?", "say: sea", "and the sea?", "sea", "the sea")
 FACT = "wide and blue"
 

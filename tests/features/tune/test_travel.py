@@ -82,7 +82,7 @@ def test_by_cache(tmp_path: Path, adapter: Revision) -> None:
 def test_by_torrent(tmp_path: Path, adapter: Revision) -> None:
     del adapter
     said = inside("share", "me/fact", "--no-seed", home=tmp_path).ok().out
-    assert "magnet:?xt=urn:btmh:" in said
+    assert "urn:btmh:" in said
 
 
 def test_by_pull_with_its_base(tmp_path: Path, base: Revision) -> None:
