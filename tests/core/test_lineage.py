@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import MalformedError, OutlastError
-from outlast.core.lineage import (
+from outlast.core.names import RepoId
+from outlast.core.records.lineage import (
     MAX_LINEAGE,
     Ancestor,
     AncestorRole,
@@ -19,7 +20,6 @@ from outlast.core.lineage import (
     lineage_statement,
     read_lineage_statement,
 )
-from outlast.core.names import RepoId
 
 BASE = Ancestor(
     RepoId.parse("org/base"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from outlast.sources.base import Source
     from outlast.sources.http import HttpClient
     from outlast.store.archive import Archive
-    from outlast.store.records.acquisition import Acquisition, Recorder
+    from outlast.store.evidence.acquisition import Acquisition, Recorder
 
 
 class Feature(Protocol):
@@ -88,7 +88,7 @@ class Listed(NamedTuple):
     that has rules whatever the configuration says.
     `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
     archive and the feature's settings: one feature at most has it. `recorder` is that of a function
-    that makes a :class:`~outlast.store.records.acquisition.Recorder` of the same: likewise.
+    that makes a :class:`~outlast.store.evidence.acquisition.Recorder` of the same: likewise.
     `weigher` and `names` are those of functions that make a :class:`~outlast.core.claims.Weigher`
     and the :class:`~outlast.core.names.KnownNames` of an archive: likewise. `finder` is that of its
     :class:`Finder`, if it has one. `countries` is that of a function that makes a
@@ -158,7 +158,7 @@ def assessor_of(
 
 @dataclass(frozen=True, slots=True)
 class LateRecorder:
-    """Implements :class:`~outlast.store.records.acquisition.Recorder`: loads the feature that keeps
+    """Implements :class:`~outlast.store.evidence.acquisition.Recorder`: loads the feature that keeps
     evidence of pulls with the first one. `settings` gives those of a feature.
     """
 

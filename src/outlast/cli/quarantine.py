@@ -13,8 +13,8 @@ from outlast.core.digest import Digest
 from outlast.core.errors import one_line
 from outlast.core.names import Target
 from outlast.intake.formats.allowed import AllowedFile
-from outlast.ops import quarantine as ops
-from outlast.ops.quarantine import QuarantinedFile
+from outlast.ops.words import quarantine as ops
+from outlast.ops.words.quarantine import QuarantinedFile
 
 _DIGESTS = click.argument(
     "digests", metavar="DIGEST...", type=DigestType("a file"), nargs=-1, required=True

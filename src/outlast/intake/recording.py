@@ -6,7 +6,7 @@ from outlast.core.control import Control
 from outlast.core.events import Note
 from outlast.core.manifest import Revision
 from outlast.store.archive import Archive
-from outlast.store.records.acquisition import Acquisition
+from outlast.store.evidence.acquisition import Acquisition
 
 
 def record_arrival(

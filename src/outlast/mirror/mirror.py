@@ -63,7 +63,7 @@ from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.cached.holds import HeldRevisions
-from outlast.store.records.acquisition import Acquisition
+from outlast.store.evidence.acquisition import Acquisition
 from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.refs import Ref
 

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import DamagedRecordError, OutlastError
-from outlast.core.lineage import LineageRecord
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.records.lineage import LineageRecord
 from outlast.intake.content import Suspect
 from outlast.intake.suspects import Suspects
 from outlast.store.archive import Archive

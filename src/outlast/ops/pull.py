@@ -22,7 +22,8 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
 from outlast.core.sizes import human_size
-from outlast.fetch.beside import AskedBeside, ask_beside
+from outlast.fetch.beside.questions import AskedBeside, ask_beside
+from outlast.fetch.beside.statements import StatementSource, take_statements
 from outlast.fetch.file_filter import Selection, admitted
 from outlast.fetch.known_lists import (
     as_archived,
@@ -45,7 +46,6 @@ from outlast.fetch.revision import (
     start_draft,
 )
 from outlast.fetch.source_state import Patience
-from outlast.fetch.statements import StatementSource, take_statements
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
@@ -61,9 +61,9 @@ from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import AccessSource, Listing, Source, without_token
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.evidence.acquisition import Acquisition
 from outlast.store.garbage.trash import room_hint
 from outlast.store.partials import present_bytes
-from outlast.store.records.acquisition import Acquisition
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.writer import WriteSession
 

@@ -19,9 +19,9 @@ from outlast.core.events import Note
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
 from outlast.core.threads import DaemonPool, interruptible
+from outlast.fetch.beside.statements import take_statements
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.source_state import SOURCE_FAULTS
-from outlast.fetch.statements import take_statements
 from outlast.fetch.transfer import Wishes
 from outlast.intake.capsule_stream import held_bytes
 from outlast.intake.suspects import Suspects, refuse, warn

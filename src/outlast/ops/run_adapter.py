@@ -17,10 +17,10 @@ from outlast.core.errors import (
     NotArchivedError,
     UsageError,
 )
-from outlast.core.lineage import Ancestor, LineageRecord, Making
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RunTarget, Target
 from outlast.core.policy import Action
+from outlast.core.records.lineage import Ancestor, LineageRecord, Making
 from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from outlast.intake.form_policy import container_of
 from outlast.intake.judging import allowed

@@ -59,7 +59,7 @@ from outlast.store.writer import create as create_archive
 if TYPE_CHECKING:
     from outlast.core.claims import Weigher
     from outlast.core.names import KnownNames
-    from outlast.store.records.acquisition import Recorder
+    from outlast.store.evidence.acquisition import Recorder
 
 MIN_PREFIX = 7
 _NOT_WRITTEN = {errno.EROFS, errno.EACCES}

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from outlast.core.lineage import LINEAGE_FILE, Ancestor, LineageRecord, Making
 from outlast.core.manifest import Revision
+from outlast.core.records.lineage import LINEAGE_FILE, Ancestor, LineageRecord, Making
 from tests.realweights import Tensor, write_safetensors
 
 MODULE = "model.layers.0.self_attn.q_proj"

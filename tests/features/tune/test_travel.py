@@ -8,9 +8,9 @@ import pytest
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, NotArchivedError, UsageError
-from outlast.core.lineage import LINEAGE_FILE
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, RunTarget, Target
+from outlast.core.records.lineage import LINEAGE_FILE
 from outlast.ops.run_adapter import prepare_adapter, resolve
 from outlast.store.archive import Archive
 from outlast.store.records.lineage import lineage_of

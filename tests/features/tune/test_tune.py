@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from outlast.core.digest import Digest
-from outlast.core.lineage import LineageRecord, Making, WeightsForm
 from outlast.core.names import RepoId
+from outlast.core.records.lineage import LineageRecord, Making, WeightsForm
 from outlast.store.archive import Archive
 from outlast.store.records.lineage import lineage_of
 from tests.cli.call import inside

@@ -27,7 +27,7 @@ from outlast.node.policy import SharePolicy, Sharing
 from outlast.ops.mend import mend
 from outlast.ops.removal import collect_garbage, remove
 from outlast.ops.share import ShareWishes, share
-from outlast.ops.withdraw import lift, withdraw
+from outlast.ops.words.withdraw import lift, withdraw
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings

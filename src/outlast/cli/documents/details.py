@@ -18,8 +18,8 @@ from outlast.cli.documents.parts import (
 )
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
-from outlast.core.lineage import AncestorRole, Making, WeightsForm
 from outlast.core.names import RepoId
+from outlast.core.records.lineage import AncestorRole, Making, WeightsForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from outlast.cli.documents.details import AncestorPart, FamilyPart, LineagePart
 from outlast.core.digest import Digest
-from outlast.core.lineage import LineageRecord, Making, WeightsForm
+from outlast.core.records.lineage import LineageRecord, Making, WeightsForm
 from outlast.ops.listing import Family
 from outlast.store.records.lineage import FamilyMember
 

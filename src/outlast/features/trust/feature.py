@@ -12,7 +12,7 @@ from outlast.core.policy import Gate
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
 from outlast.store.archive import Archive
-from outlast.store.records.acquisition import Recorder
+from outlast.store.evidence.acquisition import Recorder
 
 if TYPE_CHECKING:
     from outlast.app import App

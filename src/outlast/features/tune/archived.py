@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from outlast.core.control import Control
-from outlast.core.lineage import LINEAGE_FILE, LineageRecord, Making
 from outlast.core.names import Target
+from outlast.core.records.lineage import LINEAGE_FILE, LineageRecord, Making
 from outlast.features.tune.work.names import CARD
 from outlast.fetch.file_filter import Selection
 from outlast.intake.form_policy import FormWishes

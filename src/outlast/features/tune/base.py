@@ -7,9 +7,9 @@ from typing import Final, Self
 
 from outlast.core.control import Control
 from outlast.core.errors import EngineError, UsageError
-from outlast.core.lineage import Ancestor, AncestorRole, WeightsForm
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
+from outlast.core.records.lineage import Ancestor, AncestorRole, WeightsForm
 from outlast.engines.choose import LLAMA, TRANSFORMERS, EngineName, choose
 from outlast.features.tune.work.names import GGUF
 from outlast.ops import run as run_ops

@@ -9,9 +9,9 @@ from typing import Final
 from outlast import __version__
 from outlast.core.control import Control
 from outlast.core.errors import DiskFullError, EngineError, UsageError
-from outlast.core.lineage import Ancestor, AncestorRole, LineageRecord, Making
 from outlast.core.manifest import Revision
 from outlast.core.names import RunTarget, Target
+from outlast.core.records.lineage import Ancestor, AncestorRole, LineageRecord, Making
 from outlast.engines.process import Log
 from outlast.features.tune.archived import archive_made, write_small
 from outlast.features.tune.base import TuneBase, open_base, refuse_same

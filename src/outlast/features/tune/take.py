@@ -10,10 +10,10 @@ from outlast import __version__
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, NotFoundError
-from outlast.core.lineage import Ancestor, LineageRecord, Making
 from outlast.core.manifest import Revision, load_json
 from outlast.core.names import Target
 from outlast.core.policy import Action
+from outlast.core.records.lineage import Ancestor, LineageRecord, Making
 from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from outlast.features.tune.archived import archive_made, write_small
 from outlast.features.tune.base import refuse_same

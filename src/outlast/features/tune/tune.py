@@ -15,8 +15,8 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import BadDataError, BusyError, DiskFullError, EngineError
 from outlast.core.events import Note
-from outlast.core.lineage import LineageRecord, Making
 from outlast.core.names import Target
+from outlast.core.records.lineage import LineageRecord, Making
 from outlast.engines.process import Log
 from outlast.features.tune.archived import archive_made
 from outlast.features.tune.base import TuneBase, open_base, refuse_same

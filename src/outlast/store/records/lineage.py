@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 from outlast.codec.memory import read
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, OutlastError
-from outlast.core.lineage import (
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.core.records.lineage import (
     LINEAGE_FILE,
     MAX_LINEAGE,
     LineageRecord,
@@ -21,8 +23,6 @@ from outlast.core.lineage import (
     lineage_statement,
     read_lineage_statement,
 )
-from outlast.core.manifest import Revision
-from outlast.core.names import RepoId
 
 if TYPE_CHECKING:
     from outlast.store.archive import Archive

@@ -148,7 +148,7 @@ def test_a_hub_that_does_not_give_it_fails_no_pull(
 def test_a_hub_without_an_end_is_not_waited_for(
     tmp_path: Path, hub: HubSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outlast.fetch.beside.SideQuestion.answer.__defaults__", (0.2,))
+    monkeypatch.setattr("outlast.fetch.beside.questions.SideQuestion.answer.__defaults__", (0.2,))
     hub.set_faults([{"action": "hold", "what": "git"}])
     pulled(tmp_path, hub)
     hub.set_faults([])

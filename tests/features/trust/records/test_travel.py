@@ -17,7 +17,7 @@ from outlast.core.errors import EntryNotFoundError, MalformedError, UnreachableE
 from outlast.core.manifest import Revision
 from outlast.features.trust.records.statement import Predicate
 from outlast.features.trust.records.weighing import StatementWeigher
-from outlast.fetch.statements import take_statements
+from outlast.fetch.beside.statements import take_statements
 from outlast.fetch.tuning import TUNING
 from outlast.node.policy import SharePolicy, Sharing
 from outlast.node.statements import MOST_BYTES, StatementsGiven

@@ -30,8 +30,8 @@ from outlast.features.trust.settings import TrustSettings
 from outlast.intake.judging import subject_of
 from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
+from outlast.store.evidence.acquisition import Acquisition
 from outlast.store.evidence.statements import ACQUISITION
-from outlast.store.records.acquisition import Acquisition
 from outlast.store.records.file_list import entries_of, listing_digest
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _TORRENT: Final = "torrent "
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRecorder:
-    """Implements :class:`outlast.store.records.acquisition.Recorder`. `signer` opens the key that
+    """Implements :class:`outlast.store.evidence.acquisition.Recorder`. `signer` opens the key that
     signs: None where the operator named none.
     """
 

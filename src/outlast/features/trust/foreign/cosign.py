@@ -38,7 +38,7 @@ from outlast.sources.registries.signatures import (
     RegistrySignature,
 )
 from outlast.store.archive import Archive
-from outlast.store.records.acquisition import SignedPayload
+from outlast.store.evidence.acquisition import SignedPayload
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey

@@ -30,7 +30,7 @@ from outlast.features.trust.records.statement import (
     Statement,
     now_text,
 )
-from outlast.fetch.beside import look_up
+from outlast.fetch.beside.questions import look_up
 from outlast.sources.base import Source
 from outlast.sources.git.upload_pack import GitSource
 from outlast.sources.kinds import is_hub

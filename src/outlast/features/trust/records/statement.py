@@ -14,8 +14,8 @@ import rfc8785
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import BadNameError, MalformedError
-from outlast.core.lineage import LINEAGE_TYPE
 from outlast.core.names import RepoId, check_ref
+from outlast.core.records.lineage import LINEAGE_TYPE
 from outlast.features.trust.keys.pins import MOST_RECOVERY
 from outlast.features.trust.keys.public import PublicKey, parse_line
 from outlast.features.trust.records.dsse import MOST_SIGNATURES, strict_json

@@ -9,8 +9,8 @@ from outlast.cli.screen.render import print_document
 from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
 from outlast.features.watch.commands.documents import NoticeDocument
-from outlast.ops.withdraw import Withdrawn, lift
-from outlast.ops.withdraw import withdraw as record
+from outlast.ops.words.withdraw import Withdrawn, lift
+from outlast.ops.words.withdraw import withdraw as record
 
 
 @click.command(

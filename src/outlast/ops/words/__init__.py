@@ -1,0 +1,1 @@
+"""What the operator says of models: which pickles may be used, and what is not given out."""
