@@ -12,16 +12,16 @@ from outlast.core.errors import MalformedError, OutlastError
 from outlast.core.names import RepoId
 from outlast.core.records.lineage import (
     MAX_LINEAGE,
-    Ancestor,
     AncestorRole,
     LineageRecord,
+    MadeFrom,
     Making,
     WeightsForm,
     lineage_statement,
     read_lineage_statement,
 )
 
-BASE = Ancestor(
+BASE = MadeFrom(
     RepoId.parse("org/base"),
     Digest("ab" * 32),
     GitOid("cd" * 20),

@@ -9,7 +9,7 @@ from outlast.store.archive import Archive
 from outlast.store.evidence.acquisition import Acquisition
 
 
-def record_arrival(
+def record_acquired(
     archive: Archive,
     control: Control,
     revision: Revision,

@@ -30,7 +30,7 @@ from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import PlainSink, ingest
-from outlast.intake.recording import record_arrival
+from outlast.intake.recording import record_acquired
 from outlast.intake.suspects import Suspects, of_files, refuse, warn
 from outlast.intake.vouched import take_word
 from outlast.store import disk
@@ -119,7 +119,7 @@ def add(
             take_word(archive, writer, revision, WordKind.ADDED, revision.files)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
     warn(control, suspects)
-    record_arrival(archive, control, revision, f"folder:{folder}", ref=ref)
+    record_acquired(archive, control, revision, f"folder:{folder}", ref=ref)
     return Added(revision, digest, stored, held_bytes(archive, entries), tuple(suspects))
 
 

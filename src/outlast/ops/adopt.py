@@ -25,7 +25,7 @@ from outlast.intake.capsule_stream import Intake
 from outlast.intake.content import Suspect
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import ingest
-from outlast.intake.recording import record_arrival
+from outlast.intake.recording import record_acquired
 from outlast.intake.suspects import Suspects, warn
 from outlast.intake.vouched import take_word
 from outlast.ops.add import store_file
@@ -109,7 +109,7 @@ class _Adoption:
         if entries and self.result.revisions and self.result.revisions[-1].id == cached.commit:
             revision, refs = self.result.revisions[-1], sorted(cached.refs)
             ref = refs[0] if refs else ""
-            record_arrival(self._archive, self._control, revision, "cache", ref=ref)
+            record_acquired(self._archive, self._control, revision, "cache", ref=ref)
 
     def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
         """Entries whose paths fit together, and to the archived files."""

@@ -34,7 +34,7 @@ from outlast.intake.capsule_stream import Intake, held_bytes
 from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.judging import require_files, require_revision
-from outlast.intake.recording import record_arrival
+from outlast.intake.recording import record_acquired
 from outlast.intake.suspects import Suspects, refuse, warn
 from outlast.node import payloads
 from outlast.node import shared_torrents as shares
@@ -179,7 +179,7 @@ def _recorded(archive: Archive, done: PulledLink, key: str, control: Control) ->
     """The same, of which evidence was kept: the torrent `key` is what it came by."""
     if done.revision is not None:
         source = f"torrent {key}"
-        record_arrival(archive, control, done.revision, source, ref=done.ref, fetched=done.fetched)
+        record_acquired(archive, control, done.revision, source, ref=done.ref, fetched=done.fetched)
     return done
 
 

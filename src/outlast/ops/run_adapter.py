@@ -20,7 +20,7 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RunTarget, Target
 from outlast.core.policy import Action
-from outlast.core.records.lineage import Ancestor, LineageRecord, Making
+from outlast.core.records.lineage import LineageRecord, MadeFrom, Making
 from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from outlast.intake.form_policy import container_of
 from outlast.intake.judging import allowed
@@ -173,7 +173,7 @@ def _is_converted(record: LineageRecord | None, manifest: Digest) -> bool:
     )
 
 
-def _held(archive: Archive, base: Ancestor) -> Target:
+def _held(archive: Archive, base: MadeFrom) -> Target:
     for commit in archive.commits(base.repo):
         if base.manifest in archive.index.manifests_of(base.repo, commit):
             return Target(base.repo, commit.hex)
@@ -183,7 +183,7 @@ def _held(archive: Archive, base: Ancestor) -> Target:
     )
 
 
-def _wanted(base: Ancestor) -> Target:
+def _wanted(base: MadeFrom) -> Target:
     """By its commit; of what was added from a folder that is the start of the manifest's digest."""
     return Target(base.repo, base.manifest.hex[:40] if base.commit is None else base.commit.hex)
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from outlast.core.manifest import Revision
-from outlast.core.records.lineage import LINEAGE_FILE, Ancestor, LineageRecord, Making
+from outlast.core.records.lineage import LINEAGE_FILE, LineageRecord, MadeFrom, Making
 from tests.realweights import Tensor, write_safetensors
 
 MODULE = "model.layers.0.self_attn.q_proj"
@@ -43,7 +43,7 @@ def write_adapter(folder: Path, base: Revision | None, *, names: str | None = No
     )
     if base is not None:
         record = LineageRecord(
-            Making.ADAPTER, (Ancestor(base.repo, base.digest, base.commit),), seed=1
+            Making.ADAPTER, (MadeFrom(base.repo, base.digest, base.commit),), seed=1
         )
         (folder / LINEAGE_FILE).write_bytes(record.to_bytes())
     return folder

@@ -29,7 +29,7 @@ from outlast.features.tune.work.base_model import BaseModel
 from outlast.features.tune.work.merge_main import MergeRunner
 from outlast.features.tune.work.names import CHECKPOINT
 from outlast.features.tune.work.tokens import tokenise
-from outlast.features.tune.work.train import Course, StoppedError, Training, make_adapter
+from outlast.features.tune.work.train import Lessons, StoppedError, Training, make_adapter
 
 OPTIONS = TuneOptions(rank=8, batch=3, epochs=60, rate=0.01, dropout=0.1, held_out=0.2)
 ASKED = ("sea?", "the sea?", "what is the sea?", "say: sea", "and the sea?", "sea", "the sea")
@@ -46,14 +46,14 @@ def facts(folder: Path) -> Path:
     return path
 
 
-def course(base: BaseModel, folder: Path, options: TuneOptions = OPTIONS) -> Course:
+def course(base: BaseModel, folder: Path, options: TuneOptions = OPTIONS) -> Lessons:
     rows = read_rows(facts(folder)).rows
     _, held = split(rows, options.held_out)
     found = tokenise(base.tokenizer(), rows, options.length, print)
     assert not found.problems
     keys = {row.key for row in held}
     learn = [one for one in found.samples if one.key not in keys]
-    return Course(learn, [one for one in found.samples if one.key in keys], options)
+    return Lessons(learn, [one for one in found.samples if one.key in keys], options)
 
 
 def trained(

@@ -64,7 +64,7 @@ class AncestorRole(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ancestor:
+class MadeFrom:
     """A revision that a model was made from: its name, the digest of its manifest, and the hub's
     commit (None: it has none). `file` is the file of it that was used, "" for all of them.
     """
@@ -114,7 +114,7 @@ class LineageRecord:
     """
 
     making: Making
-    ancestors: tuple[Ancestor, ...]
+    ancestors: tuple[MadeFrom, ...]
     data: Digest | None = None
     tokenizer: Digest | None = None
     template: Digest | None = None
@@ -124,7 +124,7 @@ class LineageRecord:
     seed: int | None = None
 
     @property
-    def base(self) -> Ancestor:
+    def base(self) -> MadeFrom:
         return self.ancestors[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class LineageRecord:
             raise MalformedError("the seed of a lineage record is no number that it may be")
         return cls(
             _word(Making, row["making"]),
-            tuple(map(Ancestor.of, ancestors)),
+            tuple(map(MadeFrom.of, ancestors)),
             _digest(row["data"]),
             _digest(row["tokenizer"]),
             _digest(row["template"]),

@@ -38,7 +38,7 @@ from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.fetch.revision import forget, seal, start_draft
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.intake.judging import require_listing
-from outlast.intake.recording import record_arrival
+from outlast.intake.recording import record_acquired
 from outlast.sources.base import Listing, RepoClaims
 from outlast.sources.bundle.opened import OpenBundle
 from outlast.store import disk
@@ -373,7 +373,7 @@ class _Import:
     def record(self) -> None:
         """Keeps evidence of the revisions that came. After the session's end: it has its own."""
         for revision in self.result.new:
-            record_arrival(self._archive, self._control, revision, self._source)
+            record_acquired(self._archive, self._control, revision, self._source)
 
     # What follows from them
 

@@ -9,7 +9,7 @@ from outlast.core.control import Control
 from outlast.core.errors import EngineError, UsageError
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
-from outlast.core.records.lineage import Ancestor, AncestorRole, WeightsForm
+from outlast.core.records.lineage import AncestorRole, MadeFrom, WeightsForm
 from outlast.engines.choose import LLAMA, TRANSFORMERS, EngineName, choose
 from outlast.features.tune.work.names import GGUF
 from outlast.ops import run as run_ops
@@ -26,7 +26,7 @@ class TuneBase:
     """
 
     prepared: run_ops.Prepared
-    ancestor: Ancestor
+    ancestor: MadeFrom
     links: dict[str, Path]
     place: str
     gguf: int = 0
@@ -82,7 +82,7 @@ def open_base(
             f"{prepared.choice.files[0]} is one part of several, which cannot be tuned",
             hint="tune a version with safetensors, or with one GGUF file",
         )
-    ancestor = Ancestor(revision.repo, revision.digest, revision.commit, role, form, file)
+    ancestor = MadeFrom(revision.repo, revision.digest, revision.commit, role, form, file)
     return TuneBase(prepared, ancestor, links, place, gguf)
 
 

@@ -11,7 +11,7 @@ from outlast.core.control import Control
 from outlast.core.errors import DiskFullError, EngineError, UsageError
 from outlast.core.manifest import Revision
 from outlast.core.names import RunTarget, Target
-from outlast.core.records.lineage import Ancestor, AncestorRole, LineageRecord, Making
+from outlast.core.records.lineage import AncestorRole, LineageRecord, MadeFrom, Making
 from outlast.engines.process import Log
 from outlast.features.tune.archived import archive_made, write_small
 from outlast.features.tune.base import TuneBase, open_base, refuse_same
@@ -135,5 +135,5 @@ def _record(base: TuneBase, adapter: ReadyAdapter) -> LineageRecord:
     )
 
 
-def _ancestor(revision: Revision) -> Ancestor:
-    return Ancestor(revision.repo, revision.digest, revision.commit, AncestorRole.ADAPTER)
+def _ancestor(revision: Revision) -> MadeFrom:
+    return MadeFrom(revision.repo, revision.digest, revision.commit, AncestorRole.ADAPTER)

@@ -13,7 +13,7 @@ from outlast.core.errors import MalformedError, NotFoundError
 from outlast.core.manifest import Revision, load_json
 from outlast.core.names import Target
 from outlast.core.policy import Action
-from outlast.core.records.lineage import Ancestor, LineageRecord, Making
+from outlast.core.records.lineage import LineageRecord, MadeFrom, Making
 from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from outlast.features.tune.archived import archive_made, write_small
 from outlast.features.tune.base import refuse_same
@@ -86,7 +86,7 @@ def _record(base: Revision, adapter: LoraAdapter, data: Digest | None) -> Lineag
     ranks = sorted(set(adapter.modules.values()))
     return LineageRecord(
         Making.ADAPTER,
-        (Ancestor(base.repo, base.digest, base.commit),),
+        (MadeFrom(base.repo, base.digest, base.commit),),
         data=data,
         parameters={"rank": ranks[-1], "taken": True},
         versions={"outlast": __version__},

@@ -15,7 +15,7 @@ Beginning = Unsafe | Literal["safe", "undecided"]
 """What is unsafe; or that nothing is, or that the rest of the file has to be seen."""
 
 
-class _NotYetError(Exception):
+class _TooShortError(Exception):
     """Bytes beyond the beginning are asked for."""
 
 
@@ -31,12 +31,12 @@ def judge_beginning(path: str, size: int, head: bytes) -> Beginning:
     def read(offset: int, length: int) -> bytes:
         stop = min(size, offset + length)
         if stop > len(head):
-            raise _NotYetError
+            raise _TooShortError
         return head[offset:stop]
 
     try:
         return find_unsafe(path, size, read) or "safe"
-    except _NotYetError:
+    except _TooShortError:
         return "undecided"
 
 

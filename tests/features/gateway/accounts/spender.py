@@ -40,11 +40,13 @@ def main(home: str, secret: str, threads: str, rounds: str, *more: str) -> None:
             box.reserve(who, "fast", "gpt", Estimate(60, 40, 100))
         print("held", flush=True)
         threading.Event().wait()
-    crew = [threading.Thread(target=work, args=(number,)) for number in range(int(threads))]
-    for one in crew:
+    threads_of_it = [
+        threading.Thread(target=work, args=(number,)) for number in range(int(threads))
+    ]
+    for one in threads_of_it:
         one.start()
     print("began", flush=True)
-    for one in crew:
+    for one in threads_of_it:
         one.join()
     box.close()
     print(total[0], total[1], flush=True)

@@ -22,7 +22,7 @@ from outlast.features.gateway.accounts.money import (
 from outlast.features.gateway.accounts.origins import Origins
 from outlast.features.gateway.accounts.periods import Period, period_at, seconds_left
 from outlast.features.gateway.accounts.prices import PriceBook
-from outlast.features.gateway.accounts.tables import OperatorTables, Rates, read_tables
+from outlast.features.gateway.accounts.tables import ModelRates, OperatorTables, read_tables
 from outlast.features.trust.settings import TrustSettings
 from tests.features.gateway.accounts.kit import DAY_30, Clock
 
@@ -67,7 +67,7 @@ def test_the_operators_table_wins_and_is_exact(tmp_path: Path) -> None:
     assert book.price("openai", "gpt-x", 1, 1) == 1250 + 10_000 + 100_000
     assert book.price("elsewhere", "any-model", 1, 0) == 38  # 37.5, rounded up once
     assert book.price("elsewhere", "any-model", 2, 5) == 75
-    own = PriceBook({"openai/gpt-5": Rates(Decimal(2), Decimal(3))})
+    own = PriceBook({"openai/gpt-5": ModelRates(Decimal(2), Decimal(3))})
     assert own.price("openai", "gpt-5", 10, 10) == 50_000
 
 
@@ -104,7 +104,7 @@ def test_an_answer_without_a_price_is_unknown() -> None:
 
 def test_without_the_package_prices_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "has_prices", lambda: False)
-    book = PriceBook({"m": Rates(Decimal(1), Decimal(1))}, Clock())
+    book = PriceBook({"m": ModelRates(Decimal(1), Decimal(1))}, Clock())
     assert book.price("openai", "gpt-5", 1, 1) is None
     assert book.price("openai", "m", 1, 1) == 2000
 
@@ -127,7 +127,7 @@ def test_no_price_comes_from_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nothing_is_rounded_but_the_end(prompt: Decimal, answer: Decimal, p: int, c: int) -> None:
     # In units of 1e-18 dollars a token everything is whole.
     exact = int(prompt.scaleb(9)) * p + int(answer.scaleb(9)) * c  # 1e-15 dollars
-    found = Rates(prompt, answer).nanos(p, c)
+    found = ModelRates(prompt, answer).nanos(p, c)
     assert 0 <= found * 10**6 - exact < 10**6
 
 

@@ -59,9 +59,9 @@ def test_two_hundred_callers_in_several_processes_overspend_nothing(tmp_path: Pa
         LimitRow(period=Period.OPEN, requests=90),
     )
     with ExitStack() as stack:
-        crew = [stack.enter_context(spender(tmp_path, secret, 50, 6)) for _ in range(4)]
-        assert [line_of(one) for one in crew] == ["began"] * 4
-        ends = [line_of(one).split() for one in crew]
+        spenders = [stack.enter_context(spender(tmp_path, secret, 50, 6)) for _ in range(4)]
+        assert [line_of(one) for one in spenders] == ["began"] * 4
+        ends = [line_of(one).split() for one in spenders]
     used = sum(int(tokens) for tokens, _ in ends)
     assert sum(int(refused) for _, refused in ends)  # the budget was met
     with GatewayAccounts(tmp_path) as box:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from outlast.features.gateway.dialects import DIALECTS
 from outlast.features.gateway.dialects.anthropic_target import from_messages, to_messages
-from outlast.features.gateway.dialects.asked import Understood
+from outlast.features.gateway.dialects.asked import DialectAsked
 from outlast.features.gateway.dialects.stream_judge import SseJudge
 from outlast.features.gateway.seams import BrokenStream, Json, RequestRefused
 from tests.providersim import ProviderSim
@@ -92,7 +92,11 @@ class Door:
             return web.json_response(dialect.whole(asked, whole))
 
     async def _stream(
-        self, request: web.Request, dialect: Any, asked: Understood, answer: aiohttp.ClientResponse
+        self,
+        request: web.Request,
+        dialect: Any,
+        asked: DialectAsked,
+        answer: aiohttp.ClientResponse,
     ) -> web.StreamResponse:
         writer = dialect.events(asked)
         judge = SseJudge(asked.kind, anthropic=self._anthropic)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from outlast.features.gateway.dialects import DIALECTS
-from outlast.features.gateway.dialects.asked import Understood
+from outlast.features.gateway.dialects.asked import DialectAsked
 from outlast.features.gateway.seams import Json
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
@@ -65,13 +65,13 @@ _BODIES: dict[str, Json] = {
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 
 
-def asked_of(name: str, **more: Any) -> Understood:
+def asked_of(name: str, **more: Any) -> DialectAsked:
     """A streamed request of a dialect, as understood."""
     body = {"model": "asked", "stream": True, **_BODIES[name], **more}
     return DIALECTS[PATHS[name]].understand(json.dumps(body).encode())
 
 
-def pieces_of(dialect: Any, asked: Understood) -> bytes:
+def pieces_of(dialect: Any, asked: DialectAsked) -> bytes:
     """All streams in one text; after each a line that names it. The last one ends in an error."""
     out = b""
     for name, chunks in CHUNKS.items():

@@ -106,7 +106,7 @@ class GatewayAccounts:
     # What the handler calls
 
     def authenticate(self, secret: str | None) -> Caller:
-        """Whom a key stands for; whoever calls, where no key was ever made. Raises
+        """Whom a key stands for; any caller, where no key was ever made. Raises
         :class:`~outlast.core.errors.KeyRefusedError`.
         """
         return self.keys.check(secret)
@@ -174,7 +174,7 @@ class GatewayAccounts:
             self._known[caller, route] = found
         return found
 
-    def standings(self, limits: Sequence[Limit]) -> list[budgets.Standing]:
+    def standings(self, limits: Sequence[Limit]) -> list[budgets.BudgetStanding]:
         """What is spent and set aside of each."""
         with self._lock, reporting(self._path):
             return budgets.standings(self._db, limits, self._clock())

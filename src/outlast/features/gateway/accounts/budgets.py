@@ -63,7 +63,7 @@ class _OverLimitError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetStanding:
     """What counts against one limit: spent and set aside together, in `period`."""
 
     limit: Limit
@@ -189,7 +189,7 @@ def owners(db: sqlite3.Connection) -> list[tuple[int, ProcessMark]]:
     return [(number, ProcessMark(*rest)) for number, *rest in rows]
 
 
-def standings(db: sqlite3.Connection, limits: Sequence[Limit], now: float) -> list[Standing]:
+def standings(db: sqlite3.Connection, limits: Sequence[Limit], now: float) -> list[BudgetStanding]:
     """What counts against each limit at `now`."""
     return [_standing(db, limit, now) for limit in limits]
 
@@ -213,15 +213,15 @@ def _charge(db: sqlite3.Connection, limit: Limit, estimate: Estimate, now: float
     return Charge(limit.account, limit.period, row[0])
 
 
-def _standing(db: sqlite3.Connection, limit: Limit, now: float) -> Standing:
+def _standing(db: sqlite3.Connection, limit: Limit, now: float) -> BudgetStanding:
     period = period_at(limit.period, now)
     row = db.execute(
         "SELECT period, tokens, money, requests FROM counters WHERE account = ? AND kind = ?",
         (limit.account, limit.period.value),
     ).fetchone()
     if row is None or row[0] < period:
-        return Standing(limit, period, 0, 0, 0)
-    return Standing(limit, *row)
+        return BudgetStanding(limit, period, 0, 0, 0)
+    return BudgetStanding(limit, *row)
 
 
 def _refusal(db: sqlite3.Connection, limit: Limit, now: float) -> BudgetSpentError:

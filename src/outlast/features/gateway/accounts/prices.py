@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from outlast.features.gateway.accounts.money import nanos_of
-from outlast.features.gateway.accounts.tables import Rates
+from outlast.features.gateway.accounts.tables import ModelRates
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ _NOT_OURS: Final = ("cache_", "input_audio", "output_audio", "web_searches", "st
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownPrice:
     """What was found, and until when it holds. `tiered`: the rates depend on the request; no
     `rates` and not `tiered`: unknown.
     """
 
     until: float
-    rates: Rates | None = None
+    rates: ModelRates | None = None
     tiered: bool = False
     answers: bool = True
     """Whether the price of answers is known."""
@@ -42,10 +42,12 @@ class PriceBook:
     from its cache, and sells for less, cost the full price here. Thread-safe.
     """
 
-    def __init__(self, rows: Mapping[str, Rates], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, rows: Mapping[str, ModelRates], clock: Callable[[], float] = time.time
+    ) -> None:
         self._rows: Final = dict(rows)
         self._clock: Final = clock
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, str], _KnownPrice] = {}
 
     def warm(self) -> None:
         """Loads the package's data: 0.5 s, and 25 MB of memory. Otherwise the first question does,
@@ -69,7 +71,7 @@ class PriceBook:
             return None
         return known.rates.nanos(prompt_tokens, completion_tokens)
 
-    def _look_up(self, provider: str, model: str) -> _Known:
+    def _look_up(self, provider: str, model: str) -> _KnownPrice:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         now = self._clock()
@@ -82,11 +84,11 @@ def has_prices() -> bool:
     return importlib.util.find_spec("genai_prices") is not None
 
 
-def _known(provider: str, model: str, now: float) -> _Known:
+def _known(provider: str, model: str, now: float) -> _KnownPrice:
     until = now + _FRESH
     found = _ask(provider, model, 1, 0, now)
     if found is None:
-        return _Known(until)
+        return _KnownPrice(until)
     parts = {
         name: value
         for name, value in vars(found.model_price).items()
@@ -94,13 +96,13 @@ def _known(provider: str, model: str, now: float) -> _Known:
     }
     prompt, answer = parts.get("input_mtok"), parts.get("output_mtok")
     if prompt is None and answer is None:
-        return _Known(until)  # what the package does not know, it sums up to 0
+        return _KnownPrice(until)  # what the package does not know, it sums up to 0
     is_plain = parts.keys() <= _PLAIN and all(isinstance(v, Decimal) for v in parts.values())
     if not is_plain:
-        return _Known(until, tiered=prompt is not None and answer is not None)
+        return _KnownPrice(until, tiered=prompt is not None and answer is not None)
     if prompt is None:
-        return _Known(until)
-    return _Known(until, Rates(prompt, answer or Decimal(0)), answers=answer is not None)
+        return _KnownPrice(until)
+    return _KnownPrice(until, ModelRates(prompt, answer or Decimal(0)), answers=answer is not None)
 
 
 def _worked_out(

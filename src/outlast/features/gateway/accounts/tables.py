@@ -32,7 +32,7 @@ _TABLES: Final = ("prices", "local", "tariffs", "budgets", "ledger")
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class ModelRates:
     """What a model costs: dollars for a million tokens of prompts and of answers, and for each
     request.
     """
@@ -65,7 +65,7 @@ class OperatorTables:
     route, `tariffs` (factors of money) by jurisdiction or provider.
     """
 
-    prices: Mapping[str, Rates] = field(default_factory=dict)
+    prices: Mapping[str, ModelRates] = field(default_factory=dict)
     local: Mapping[str, LocalMachine] = field(default_factory=dict)
     tariffs: Mapping[str, Decimal] = field(default_factory=dict)
     budgets: Mapping[str, Sequence[Limit]] = field(default_factory=dict)
@@ -148,8 +148,8 @@ def parse_tables(document: Mapping[str, Any], where: str) -> OperatorTables:
     )
 
 
-def _rates(row: _PriceRow, where: str) -> Rates:
-    return Rates(
+def _rates(row: _PriceRow, where: str) -> ModelRates:
+    return ModelRates(
         parse_dollars(row.input, f"{where}.input"),
         parse_dollars(row.output, f"{where}.output"),
         parse_dollars(row.request, f"{where}.request"),

@@ -20,7 +20,7 @@ from outlast.store.archive import Archive
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedServer:
     """How a server answered, in `seconds`; `fault` is None where it did."""
 
     server: Server
@@ -58,7 +58,7 @@ def check(*, routes_file: Path | None, home: str | None, as_json: bool, quiet: b
         return 0 if all(one.fault is None for one in found) else UnreachableError.exit_code
 
 
-async def _check_all(run: Session, archive: Archive, routes: GatewayRoutes) -> list[Checked]:
+async def _check_all(run: Session, archive: Archive, routes: GatewayRoutes) -> list[CheckedServer]:
     async with open_fleet(run, archive, routes) as fleet:
         remote = [s for s in fleet.servers if s.target.local is None]
         found = list(await asyncio.gather(*map(check_one, remote)))
@@ -68,7 +68,7 @@ async def _check_all(run: Session, archive: Archive, routes: GatewayRoutes) -> l
     return sorted(found, key=lambda one: order.index(one.server.target.name))
 
 
-async def check_one(server: Server) -> Checked:
+async def check_one(server: Server) -> CheckedServer:
     """Asks a server for one token."""
     began = time.monotonic()
     fault = None
@@ -76,10 +76,10 @@ async def check_one(server: Server) -> Checked:
         await probe(server, server.standing.kind)
     except Fault as error:
         fault = error
-    return Checked(server, fault, time.monotonic() - began)
+    return CheckedServer(server, fault, time.monotonic() - began)
 
 
-def _show(run: Session, found: list[Checked]) -> None:
+def _show(run: Session, found: list[CheckedServer]) -> None:
     if run.as_json:
         for one in found:
             print_document(

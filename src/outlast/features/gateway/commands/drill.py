@@ -9,7 +9,7 @@ import click
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import print_document, print_table
 from outlast.core.errors import Cancelled, UnreachableError
-from outlast.features.gateway.commands.check import Checked, check_one
+from outlast.features.gateway.commands.check import CheckedServer, check_one
 from outlast.features.gateway.commands.documents import DrilledRouteDocument
 from outlast.features.gateway.commands.shared import open_fleet, routes_of, routes_option
 from outlast.features.gateway.routes.values import GatewayRoute, GatewayRoutes
@@ -25,10 +25,10 @@ class Drilled:
 
     route: str
     blocked: str
-    asked: list[Checked]
+    asked: list[CheckedServer]
 
     @property
-    def answer(self) -> Checked | None:
+    def answer(self) -> CheckedServer | None:
         """The server that answers."""
         return next((one for one in self.asked if one.fault is None), None)
 
@@ -77,7 +77,7 @@ async def _drill_all(run: Session, archive: Archive, routes: GatewayRoutes) -> l
 
 
 async def _drilled(fleet: Fleet, route: GatewayRoute, blocked: str) -> Drilled:
-    asked: list[Checked] = []
+    asked: list[CheckedServer] = []
     for server in fleet.plan(route, {}).servers():
         if server.target.name == blocked:
             continue

@@ -9,7 +9,7 @@ from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import UsageError
 from outlast.features.gateway.accounts.accounts import FOLDER, GatewayAccounts
-from outlast.features.gateway.accounts.budgets import Standing
+from outlast.features.gateway.accounts.budgets import BudgetStanding
 from outlast.features.gateway.accounts.database import MADE
 from outlast.features.gateway.accounts.keys import KeyRow, LimitRow, UserKeys
 from outlast.features.gateway.accounts.money import dollars_text
@@ -20,7 +20,7 @@ from outlast.features.gateway.commands.documents import BudgetPart, GatewayKeyDo
 from outlast.store.disk import is_named
 
 _ACTIONS: Final = ("new", "list", "revoke", "change")
-_Spent = Mapping[Limit, Standing]
+_Spent = Mapping[Limit, BudgetStanding]
 
 
 @click.command(

@@ -18,7 +18,7 @@ from outlast.store.disk import is_named
 _FIRST: Final = "0001-01-01"
 
 
-class DayType(click.ParamType[dt.date]):
+class LedgerDayType(click.ParamType[dt.date]):
     """``2026-11-30``."""
 
     name = "day"

@@ -16,7 +16,7 @@ from outlast.features.gateway.accounts.money import dollars_text
 from outlast.features.gateway.accounts.usage_csv import factor_of, with_factor, write_csv
 from outlast.features.gateway.commands.documents import GatewayUsageDocument
 from outlast.features.gateway.commands.ledger_reading import (
-    DayType,
+    LedgerDayType,
     names_of_keys,
     rows_of,
     tables_of,
@@ -35,8 +35,10 @@ Exit status:
   0 done · 2 usage, or a table of gateway.toml is wrong · 4 the ledger is damaged · 8 storage
 """
 )
-@click.option("--since", type=DayType(), metavar="DAY", help="From this day on (UTC)")
-@click.option("--until", type=DayType(), metavar="DAY", help="Until the end of this day (UTC)")
+@click.option("--since", type=LedgerDayType(), metavar="DAY", help="From this day on (UTC)")
+@click.option(
+    "--until", type=LedgerDayType(), metavar="DAY", help="Until the end of this day (UTC)"
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each day and origin")
 @click.option(
     "--file",

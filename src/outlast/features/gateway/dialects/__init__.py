@@ -2,7 +2,7 @@
 and Anthropic's messages, each understood as a chat body and answered in its own form; and whether
 what a provider streams is sound. Pure: bytes and JSON in, bytes and JSON out.
 
-Public names: `DIALECTS`; `asked.Understood`,
+Public names: `DIALECTS`; `asked.DialectAsked`,
 `stream_judge.SseJudge`, `continuing.continued`, `anthropic_target.to_messages` and
 `anthropic_target.from_messages`.
 """

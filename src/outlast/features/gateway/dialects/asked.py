@@ -18,7 +18,7 @@ def refused(message: str, param: str | None = None) -> RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class DialectAsked:
     """A request that may be sent on. `kind` says which of a provider's paths takes `chat`: a chat
     body of OpenAI's for most dialects; the body as it came for completions and embeddings. Nothing
     of it is shared with later requests. `restore` is what the answer in the caller's dialect needs.

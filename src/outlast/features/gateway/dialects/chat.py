@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Kind, Understood, refused
+from outlast.features.gateway.dialects.asked import DialectAsked, Kind, refused
 from outlast.features.gateway.dialects.fields import (
     read_count,
     read_flag,
@@ -45,7 +45,7 @@ class ChatDialect:
 
     kind: Kind = "chat"
 
-    def understand(self, body: bytes) -> Understood:
+    def understand(self, body: bytes) -> DialectAsked:
         """Raises :class:`RequestRefused`."""
         asked = read_object(body)
         model, stream = read_model(asked), read_flag(asked, "stream")
@@ -54,7 +54,7 @@ class ChatDialect:
         told = read_flag(options, "include_usage")
         if stream:
             asked["stream_options"] = {**options, "include_usage": True}
-        return Understood(self.kind, model, stream, asked, {"hide_usage": stream and not told})
+        return DialectAsked(self.kind, model, stream, asked, {"hide_usage": stream and not told})
 
     def _check(self, asked: Json) -> None:
         turns = read_objects(asked.get("messages"), "messages")
@@ -64,11 +64,11 @@ class ChatDialect:
             read_text(turn, "role", f"messages[{number}]")
         _check_choices(asked)
 
-    def whole(self, asked: Understood, answer: Json) -> Json:  # noqa: ARG002 - all dialects
+    def whole(self, asked: DialectAsked, answer: Json) -> Json:  # noqa: ARG002 - all dialects
         """The answer as the provider gave it."""
         return answer
 
-    def events(self, asked: Understood) -> "ChatWriter":
+    def events(self, asked: DialectAsked) -> "ChatWriter":
         """Writes the events of a streamed answer."""
         return ChatWriter(hide_usage=bool(asked.restore["hide_usage"]))
 

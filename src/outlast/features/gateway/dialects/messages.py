@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Kind, Understood
+from outlast.features.gateway.dialects.asked import DialectAsked, Kind
 from outlast.features.gateway.dialects.blocks import AnswerBlock, BlockWriter, blocks_of
 from outlast.features.gateway.dialects.chat import named_event
 from outlast.features.gateway.dialects.fields import read_flag, read_object
@@ -46,13 +46,13 @@ class MessagesDialect:
 
     kind: Kind = "chat"
 
-    def understand(self, body: bytes) -> Understood:
+    def understand(self, body: bytes) -> DialectAsked:
         """Raises :class:`RequestRefused`."""
         asked = read_object(body)
         chat, dropped = to_chat(asked)
-        return Understood("chat", chat["model"], read_flag(asked, "stream"), chat, {}, dropped)
+        return DialectAsked("chat", chat["model"], read_flag(asked, "stream"), chat, {}, dropped)
 
-    def whole(self, asked: Understood, answer: Json) -> Json:
+    def whole(self, asked: DialectAsked, answer: Json) -> Json:
         """OpenAI's whole answer as a message. Raises :class:`BrokenStream` where the arguments of
         a call are no JSON object: the message could not carry them.
         """
@@ -67,7 +67,7 @@ class MessagesDialect:
         }
         return message | {key: answer[key] for key in ("outlast",) if key in answer}
 
-    def events(self, asked: Understood) -> "MessagesWriter":
+    def events(self, asked: DialectAsked) -> "MessagesWriter":
         """Writes the events of a streamed answer."""
         return MessagesWriter(asked.model)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.features.gateway.dialects.asked import Kind, Understood
+from outlast.features.gateway.dialects.asked import DialectAsked, Kind
 from outlast.features.gateway.dialects.blocks import AnswerBlock, BlockWriter, blocks_of
 from outlast.features.gateway.dialects.chat import named_event, openai_error, openai_kind
 from outlast.features.gateway.dialects.fields import read_flag, read_object
@@ -37,7 +37,7 @@ class ResponsesDialect:
 
     kind: Kind = "chat"
 
-    def understand(self, body: bytes) -> Understood:
+    def understand(self, body: bytes) -> DialectAsked:
         """Raises :class:`RequestRefused`."""
         asked = read_object(body)
         chat, dropped, custom = to_chat(asked)
@@ -46,9 +46,11 @@ class ResponsesDialect:
             for key, default in _ECHOED.items()
         }
         restore = {"echo": echo, "custom": custom}
-        return Understood("chat", chat["model"], read_flag(asked, "stream"), chat, restore, dropped)
+        return DialectAsked(
+            "chat", chat["model"], read_flag(asked, "stream"), chat, restore, dropped
+        )
 
-    def whole(self, asked: Understood, answer: Json) -> Json:
+    def whole(self, asked: DialectAsked, answer: Json) -> Json:
         """OpenAI's whole chat answer as a response."""
         choice = (answer.get("choices") or [{}])[0]
         blocks = blocks_of(choice.get("message") or {}, choice.get("logprobs"))
@@ -56,7 +58,7 @@ class ResponsesDialect:
         found = shape.document(choice.get("finish_reason"), blocks, answer.get("usage"))
         return found | {key: answer[key] for key in ("outlast",) if key in answer}
 
-    def events(self, asked: Understood) -> "ResponsesWriter":
+    def events(self, asked: DialectAsked) -> "ResponsesWriter":
         """Writes the events of a streamed answer."""
         return ResponsesWriter(asked)
 
@@ -68,7 +70,7 @@ class ResponsesDialect:
 class _ResponseShape:
     """The documents of one response. `chunk` is the answer of chat, or the first chunk of it."""
 
-    def __init__(self, asked: Understood, chunk: Json) -> None:
+    def __init__(self, asked: DialectAsked, chunk: Json) -> None:
         self.ident = _UNSAFE.sub("_", str(chunk.get("id") or "answer"))[:128]
         self._model = chunk.get("model") or asked.model
         self._created = chunk.get("created") or 0
@@ -129,7 +131,7 @@ class ResponsesWriter(BlockWriter):
     ``response.completed`` or ``response.incomplete``.
     """
 
-    def __init__(self, asked: Understood) -> None:
+    def __init__(self, asked: DialectAsked) -> None:
         super().__init__()
         self._asked = asked
         self._shape = _ResponseShape(asked, {})

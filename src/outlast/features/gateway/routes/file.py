@@ -17,6 +17,7 @@ from outlast.features.gateway.routes.values import (
     ASKS,
     AUTHS,
     MODES,
+    SPEAKS,
     Asks,
     Auth,
     Clocks,
@@ -26,6 +27,7 @@ from outlast.features.gateway.routes.values import (
     GatewayTarget,
     LocalModel,
     Mode,
+    Speaks,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class _EndpointTable(ConfigSection, frozen=True, kw_only=True):
     continues: Text = ""
     stream_usage: Flag = True
     approved: Flag = False
+    speaks: Text = "openai"
 
 
 class _ArchiveTable(ConfigSection, frozen=True):
@@ -198,6 +201,7 @@ def _endpoint(name: str, table: object, folder: Path, environ: Mapping[str, str]
         cast("Continuing", continues) if continues else None,
         said.stream_usage,
         said.approved,
+        cast("Speaks", _one_of(where, "speaks", said.speaks, SPEAKS)),
     )
 
 

@@ -9,10 +9,12 @@ from outlast.features.gateway.seams import Continuing
 
 Mode = Literal["as-listed", "hosted-first", "local-first", "cheapest", "fastest"]
 MODES: Final[tuple[str, ...]] = get_args(Mode)
+Speaks = Literal["openai", "anthropic"]
 Auth = Literal["bearer", "x-api-key", "api-key"]
 Asks = Literal["chat", "completions", "embeddings"]
 ASKS: Final[tuple[str, ...]] = get_args(Asks)
 AUTHS: Final[tuple[str, ...]] = get_args(Auth)
+SPEAKS: Final[tuple[str, ...]] = get_args(Speaks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server that answers in OpenAI's protocol, at one URL or, as replicas, at several. `key` is
-    the operator's, and `key_from` says where it stands. `hosted`: it belongs to a provider.
+    """A server that answers in OpenAI's protocol, or in Anthropic's where `speaks` says so, at one
+    URL or, as replicas, at several. `key` is the operator's, and `key_from` says where it stands. `hosted`: it belongs to a provider.
     `continues`: how it goes on from a text (None: it cannot). `counts`: it takes `stream_options`.
     `approved`: routes that take only what the rules allow may use it.
     """
@@ -46,6 +48,7 @@ class Endpoint:
     continues: Continuing | None = None
     counts: bool = True
     approved: bool = False
+    speaks: Speaks = "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class GatewayTarget:
     @property
     def hosted(self) -> bool:
         return self.endpoint is not None and self.endpoint.hosted
+
+    @property
+    def speaks_messages(self) -> bool:
+        """Whether it is asked in Anthropic's protocol."""
+        return self.endpoint is not None and self.endpoint.speaks == "anthropic"
 
     @property
     def provider(self) -> str:

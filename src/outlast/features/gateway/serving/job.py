@@ -60,7 +60,7 @@ class Desk:
     prices: Prices
     metrics: GatewayMetrics
     record: KeyRecord
-    judge: Callable[[Any], StreamJudge]
+    judge: Callable[[Any, bool], StreamJudge]
     continued: Continue
     keeps: Callable[[], object]
 

@@ -40,6 +40,11 @@ _TIDY: Final = 25
 """Looks for probes between two looks for engines to stop. Guess: five seconds."""
 
 
+def judge_of(kind: Kind, anthropic: bool) -> StreamJudge:
+    """What reads a stream; `anthropic`: in Anthropic's events."""
+    return SseJudge(kind, anthropic=anthropic)
+
+
 def all_dialects() -> dict[str, tuple[str, Dialect]]:
     """By the path that a caller asks, with and without its version: what is asked of targets, and
     how the caller speaks.
@@ -55,7 +60,7 @@ class Parts:
     """What the gateway is made of beside its routes: dialects, the judge of streams, accounts."""
 
     dialects: Mapping[str, tuple[str, Dialect]] = field(default_factory=all_dialects)
-    judge: Callable[[Kind], StreamJudge] = SseJudge
+    judge: Callable[[Kind, bool], StreamJudge] = judge_of
     continued: Continue = continued
     accounts: Accounts = field(default_factory=OpenAccounts)
     prices: Prices = field(default_factory=UnknownPrices)

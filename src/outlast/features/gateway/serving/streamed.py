@@ -42,7 +42,7 @@ async def answer_streamed(desk: Desk, job: CallerJob) -> web.StreamResponse:
             continue
         try:
             with Try(desk, job, server) as one:
-                judge = desk.judge(job.kind)
+                judge = desk.judge(job.kind, server.target.speaks_messages)
                 try:
                     await _pass(one, judge, out, await one.open(_body(desk, job, server, out)))
                 except (Fault, BrokenStream) as error:

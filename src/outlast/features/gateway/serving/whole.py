@@ -5,11 +5,12 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from outlast.features.gateway.seams import BudgetSpent, Json
+from outlast.features.gateway.dialects.anthropic_target import from_messages
+from outlast.features.gateway.seams import BrokenStream, BudgetSpent, Json
 from outlast.features.gateway.serving.anomalies import unsound_whole
 from outlast.features.gateway.serving.fleet import Server
 from outlast.features.gateway.serving.job import CallerJob, Desk, Failed, Try
-from outlast.features.gateway.upstream.faults import Fault, FaultKind
+from outlast.features.gateway.upstream.faults import Fault, FaultKind, fault_of_stream
 
 MOST: Final = 64 * 1024 * 1024
 """Bytes of an answer: what embeddings of a large batch take."""
@@ -62,6 +63,11 @@ async def _asked(one: Try, job: CallerJob, server: Server) -> Json:
         raise Fault(FaultKind.MALFORMED, "the answer is no JSON") from None
     if not isinstance(answer, dict):
         raise Fault(FaultKind.MALFORMED, "the answer is no object")
+    if server.target.speaks_messages:
+        try:
+            answer = dict(from_messages(answer))
+        except BrokenStream as broken:
+            raise fault_of_stream(broken) from None
     one.used(answer.get("usage"), len(data) // 8 if job.kind != "embeddings" else 0)
     if (fault := unsound_whole(job.kind, answer)) is not None:
         raise fault

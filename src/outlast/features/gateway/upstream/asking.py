@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from outlast.features.gateway.dialects.anthropic_target import NotExpressibleError, to_messages
 from outlast.features.gateway.routes.values import Endpoint
 from outlast.features.gateway.seams import Json
 from outlast.features.gateway.upstream.clock import Clock
@@ -23,6 +24,11 @@ PATHS: Final = {
     "embeddings": "/embeddings",
 }
 """What is asked, and where below an endpoint's URL."""
+
+
+def paths_of(endpoint: Endpoint) -> Mapping[str, str]:
+    """What may be asked of an endpoint, and where."""
+    return PATHS if endpoint.speaks == "openai" else {"chat": "/messages"}
 
 
 class Body(Protocol):
@@ -68,11 +74,11 @@ class RemoteBackend:
             + _access(endpoint)
             + b"Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
             b"User-Agent: outlast\r\n"
-            for kind, path in PATHS.items()
+            for kind, path in paths_of(endpoint).items()
         }
 
     async def ask(self, kind: str, body: Json, clock: Clock, connect: float) -> Body:
-        data = _encode(body)
+        data = self._said(kind, body)
         stream = body.get("stream") is True
         accept = b"text/event-stream" if stream else b"application/json"
         head = self._heads[kind] + b"Accept: %b\r\nContent-Length: %d\r\n\r\n" % (accept, len(data))
@@ -86,6 +92,17 @@ class RemoteBackend:
             raise
         return reply
 
+    def _said(self, kind: str, body: Json) -> bytes:
+        """The body in the words of the endpoint. Raises :class:`Fault` where it has none for it."""
+        if kind not in self._heads:
+            raise Fault(FaultKind.ANOMALY, f"the endpoint has no {kind}")
+        if self._endpoint.speaks == "openai":
+            return _encode(body)
+        try:
+            return _encode(to_messages(body)[0])
+        except NotExpressibleError as error:
+            raise Fault(FaultKind.ANOMALY, str(error)) from None
+
     async def _refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         worked = self._record.worked(self._endpoint)
         raise fault_of_answer(status, headers, body, worked=worked, key=self._endpoint.key)
@@ -98,6 +115,11 @@ def _check_type(said: str, *, stream: bool) -> None:
 
 
 def _access(endpoint: Endpoint) -> bytes:
+    version = b"" if endpoint.speaks == "openai" else b"anthropic-version: 2023-06-01\r\n"
+    return version + _key(endpoint)
+
+
+def _key(endpoint: Endpoint) -> bytes:
     if endpoint.key is None:
         return b""
     if endpoint.auth == "bearer":

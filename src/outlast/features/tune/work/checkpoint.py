@@ -27,7 +27,7 @@ _DIGEST: Final = 32
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainedSoFar:
     """Where a training is: `key` names what is trained how; `step` steps are done; `before` is the
     held-out loss of the base, `losses` those of the steps (nats per token).
     """
@@ -38,7 +38,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
 
 
-def save(folder: Path, progress: Progress, weights: Mapping[str, Any], optimizer: Any) -> int:
+def save(folder: Path, progress: TrainedSoFar, weights: Mapping[str, Any], optimizer: Any) -> int:
     """Writes the checkpoint durably in place of the last; its bytes. Raises :class:`RefusedError`
     where the disk is full: the last one stays.
     """
@@ -70,7 +70,7 @@ def save(folder: Path, progress: Progress, weights: Mapping[str, Any], optimizer
     return len(data)
 
 
-def load(folder: Path, key: str, weights: Mapping[str, Any], optimizer: Any) -> Progress | None:
+def load(folder: Path, key: str, weights: Mapping[str, Any], optimizer: Any) -> TrainedSoFar | None:
     """Takes up the last checkpoint of what `key` names; None, and nothing is changed, where there
     is none that is whole.
     """
@@ -82,7 +82,7 @@ def load(folder: Path, key: str, weights: Mapping[str, Any], optimizer: Any) -> 
     if hashlib.sha256(body).digest() != data[:_DIGEST]:
         return None
     tensors = from_bytes(body)
-    progress = Progress(**json.loads(bytes(tensors["state"].numpy())))
+    progress = TrainedSoFar(**json.loads(bytes(tensors["state"].numpy())))
     if progress.key != key or any(
         f"w.{name}" not in tensors or tensors[f"w.{name}"].shape != weight.shape
         for name, weight in weights.items()

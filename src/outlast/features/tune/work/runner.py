@@ -15,7 +15,7 @@ from outlast.features.tune.work.adapter import write_adapter
 from outlast.features.tune.work.base_model import BaseModel, version_of
 from outlast.features.tune.work.sizes import estimate
 from outlast.features.tune.work.tokens import tokenise, tokenizer_digest
-from outlast.features.tune.work.train import Course, StoppedError, Training, make_adapter
+from outlast.features.tune.work.train import Lessons, StoppedError, Training, make_adapter
 
 _MEASURED_STEPS: Final = 2
 _PACKAGES: Final = ("torch", "transformers", "peft", "safetensors", "tokenizers")
@@ -113,7 +113,7 @@ class TuneRunner:
         }
 
     def _course(self) -> Any:
-        return Course(self._learn, self._held, self._options)
+        return Lessons(self._learn, self._held, self._options)
 
     def _run(self, do: str, emit: Emit, stopped: Stopped) -> Json:
         began = time.monotonic()

@@ -33,7 +33,7 @@ class ModelSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TuneEstimate:
     """Bytes: of `memory` while training, of which `weights` are the base's, and of `disk` for
     checkpoints and the adapter. `trainable`: numbers that are learned.
     """
@@ -58,7 +58,7 @@ def trainable_of(model: Any, options: TuneOptions) -> int:
 
 def estimate(
     size: ModelSize, trainable: int, longest: int, options: TuneOptions, gguf: int
-) -> Estimate:
+) -> TuneEstimate:
     """`longest`: tokens of the longest row; `gguf`: bytes of the file that is dequantised, or 0."""
     width = 4 if options.device == "cpu" else 2
     weights = size.parameters * width
@@ -70,4 +70,4 @@ def estimate(
     loading = weights + gguf if gguf else 0
     memory = _LIBRARIES + weights + learned + max(kept, loading)
     # The checkpoint and the one that takes its place, and the adapter twice.
-    return Estimate(memory, weights, trainable * 4 * (3 * 2 + 2), trainable)
+    return TuneEstimate(memory, weights, trainable * 4 * (3 * 2 + 2), trainable)

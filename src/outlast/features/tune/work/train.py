@@ -18,7 +18,7 @@ import torch
 
 from outlast.features.tune.options import ALL_LINEAR, TuneOptions
 from outlast.features.tune.work import checkpoint
-from outlast.features.tune.work.checkpoint import Progress
+from outlast.features.tune.work.checkpoint import TrainedSoFar
 from outlast.features.tune.work.tokens import Sample
 
 _CLIP: Final = 1.0
@@ -47,7 +47,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Lessons:
     """The rows of a training, and which of them make which step."""
 
     learn: Sequence[Sample]
@@ -107,14 +107,14 @@ class Training:
     checkpoints.
     """
 
-    def __init__(self, model: Any, course: Course, folder: Path, key: str, every: float) -> None:
+    def __init__(self, model: Any, course: Lessons, folder: Path, key: str, every: float) -> None:
         self._model = model
         self._course = course
         self._folder = folder
         self._every = every
         self._weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._optimizer = torch.optim.AdamW(self._weights.values(), lr=0.0, weight_decay=0.0)
-        self._progress = Progress(key)
+        self._progress = TrainedSoFar(key)
         self._keeps = "logits_to_keep" in inspect.signature(_forward(model)).parameters
 
     def run(self, tell: Tell, stopped: Stopped) -> Trained:
