@@ -13,7 +13,12 @@ from tests.clients.run import client_env, run_driver
 from tests.features.gateway.dialects.door import NOTE, Door
 from tests.providersim import Fault, ProviderSim, answer_text
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.timeout(600),
+    pytest.mark.torture,
+    pytest.mark.skipif(not LONG, reason="clients of 550 MB: make torture"),
+]
 TOKENS = 6
 TEXT = answer_text("user: hello\n", TOKENS)
 ONCE = answer_text("once ", TOKENS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from outlast.features.gateway.accounts.accounts import GatewayAccounts
-from outlast.features.gateway.accounts.costs import local_price, route_costs
+from outlast.features.gateway.accounts.costs import route_costs
 from outlast.features.gateway.accounts.keys import UserKeys
 from outlast.features.gateway.accounts.ledger import LedgerRow
 from outlast.features.gateway.accounts.tables import LocalMachine
@@ -190,14 +190,6 @@ def test_what_is_unknown_stays_unknown() -> None:
     assert two.average_tokens_per_second == 100
     (three,) = route_costs([], {"idle": MACHINE}, 0)
     assert (three.route, three.dollars_per_million) == ("idle", None)
-
-
-@pytest.mark.parametrize(
-    ("load", "dollars"), [(1, "0.10"), (2, "0.05"), (4, "0.025"), (10, "0.0142857"), (99, "0.01")]
-)
-def test_an_answer_of_ones_own_costs_its_share_of_the_machine(load: int, dollars: str) -> None:
-    found = local_price(MACHINE, 1000, load)
-    assert abs(Decimal(found) / 10**9 - Decimal(dollars)) < Decimal("0.00001")
 
 
 def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:

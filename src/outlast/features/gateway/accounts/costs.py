@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from outlast.features.gateway.accounts.ledger import LedgerRow
-from outlast.features.gateway.accounts.money import NANO, nanos_of
+from outlast.features.gateway.accounts.money import NANO
 from outlast.features.gateway.accounts.tables import LocalMachine
 
 LOCAL: Final = "local"
@@ -81,21 +81,6 @@ def route_costs(
         _route_cost(route, found, machines.get(route), max(seconds, 1.0))
         for route, found in sorted(by_route.items())
     ]
-
-
-def local_price(machine: LocalMachine, completion_tokens: int, load: int) -> int:
-    """Nano-dollars of an answer on one's own machine, rounded up: its share of the machine's time
-    while `load` requests run at once. Beyond the curve its last point holds.
-    """
-    rate = machine.curve[-1][1]
-    before = (0, Decimal(0))
-    for point in machine.curve:
-        if load <= point[0]:
-            part = Decimal(load - before[0]) / (point[0] - before[0])
-            rate = before[1] + part * (point[1] - before[1]) if before[0] else point[1]
-            break
-        before = point
-    return nanos_of(machine.dollars_per_hour * completion_tokens / (rate * _HOUR))
 
 
 def _route_cost(

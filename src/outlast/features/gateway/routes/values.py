@@ -32,9 +32,10 @@ class Clocks:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A server that answers in OpenAI's protocol, or in Anthropic's where `speaks` says so, at one
-    URL or, as replicas, at several. `key` is the operator's, and `key_from` says where it stands. `hosted`: it belongs to a provider.
-    `continues`: how it goes on from a text (None: it cannot). `counts`: it takes `stream_options`.
-    `approved`: routes that take only what the rules allow may use it.
+    URL or, as replicas, at several. `key` is the operator's, and `key_from` says where it stands.
+    `hosted`: it belongs to a provider. `continues`: how it goes on from a text (None: it cannot).
+    `counts`: it takes `stream_options`. `approved`: routes that take only what the rules allow may
+    use it.
     """
 
     name: str

@@ -57,20 +57,25 @@ async def _asked(one: Try, job: CallerJob, server: Server) -> Json:
     endpoint = server.target.endpoint
     if endpoint is not None and endpoint.key is not None and endpoint.key.encode() in data:
         raise Fault(FaultKind.MALFORMED, "the answer has the key in it")
+    answer = _object(data)
+    if server.target.speaks_messages:
+        try:
+            answer = from_messages(answer)
+        except BrokenStream as broken:
+            raise fault_of_stream(broken) from None
+    one.used(answer.get("usage"), len(data) // 8 if job.kind != "embeddings" else 0)
+    if (fault := unsound_whole(job.kind, answer)) is not None:
+        raise fault
+    return answer
+
+
+def _object(data: bytes) -> Json:
     try:
         answer: Any = _decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Fault(FaultKind.MALFORMED, "the answer is no JSON") from None
     if not isinstance(answer, dict):
         raise Fault(FaultKind.MALFORMED, "the answer is no object")
-    if server.target.speaks_messages:
-        try:
-            answer = dict(from_messages(answer))
-        except BrokenStream as broken:
-            raise fault_of_stream(broken) from None
-    one.used(answer.get("usage"), len(data) // 8 if job.kind != "embeddings" else 0)
-    if (fault := unsound_whole(job.kind, answer)) is not None:
-        raise fault
     return answer
 
 
