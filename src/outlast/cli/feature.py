@@ -158,8 +158,8 @@ def assessor_of(
 
 @dataclass(frozen=True, slots=True)
 class LateRecorder:
-    """Implements :class:`~outlast.store.evidence.acquisition.Recorder`: loads the feature that keeps
-    evidence of pulls with the first one. `settings` gives those of a feature.
+    """Implements :class:`~outlast.store.evidence.acquisition.Recorder`: loads the feature that
+    keeps evidence of pulls with the first one. `settings` gives those of a feature.
     """
 
     features: Sequence[Listed]
