@@ -15,7 +15,7 @@ UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-sim bench-swarm bench-trust bench-watch fuzz mutants lock clean
+.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-gateway bench-sim bench-swarm bench-trust bench-watch fuzz mutants lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
 	@echo "make bench-durability  bundles, scrub, parity, checked serving, and backup programs"
+	@echo "make bench-gateway  what the gateway adds to requests, beside nginx and LiteLLM"
 	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"
 	@echo "make bench-swarm  the same for the swarm, in network namespaces; needs root"
 	@echo "make bench-trust  what claims, catalogues, rules and screening cost"
@@ -56,10 +57,13 @@ check: $(READY)
 	cat $(VENV)/lint.txt; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
+# Tests are compiled once, while environments are made: each worker would do it for itself.
 test: $(READY)
 	@failed=; \
 	$(MAKE) --no-print-directory lint >$(VENV)/lint.txt 2>&1 & lint=$$!; \
+	$(BIN)/python -m pytest --collect-only --quiet >$(VENV)/collected.txt 2>&1 & compiled=$$!; \
 	$(BIN)/python -m tests.clients.envs || failed="$$failed clients"; \
+	wait $$compiled; \
 	$(PYTEST) || failed="$$failed tests"; \
 	wait $$lint || failed="$$failed lint"; \
 	cat $(VENV)/lint.txt; \
@@ -93,6 +97,9 @@ bench-codec: $(READY)
 
 bench-durability: $(READY)
 	$(BIN)/python -m bench.durability
+
+bench-gateway: $(READY)
+	$(BIN)/python -m bench.gateway
 
 bench-sim: $(READY)
 	$(BIN)/python -m bench.sim

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
@@ -23,6 +21,10 @@ HUB = "https://hub.example/"
 @pytest.fixture(scope="session")
 def validate() -> Callable[[str], None]:
     """Fails for what is no CycloneDX 1.6, unknown fields included."""
+    # Three seconds, which each worker would spend while it collects.
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     validator = JsonStrictValidator(SchemaVersion.V1_6)
 
     def check(text: str) -> None:
