@@ -1,7 +1,8 @@
 """The main job on a real model, step by step: archived in fewer bytes, interrupted, resumed, served
 when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), a file rots and
 a bundle crosses an air gap (`demo.durable`), copies that are not what they seem are refused
-(`demo.trust`), and the swarm's story (`demo.swarm`). Exit status 0 only if every step held.
+(`demo.trust`), the archive stands in for a hosted model (`demo.gateway`), and the swarm's story
+(`demo.swarm`). Exit status 0 only if every step held.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.durable import crossed, rotten
+from demo.gateway import kept_up
 from demo.sites import as_own_root
 from demo.story import StepFailedError, megabytes, require, say, wait_until
 from demo.trust import trusted
@@ -207,6 +209,21 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
     say(f"    > {QUESTION}\n    {answer['text'].strip()}")
     require(bool(answer["text"].strip()), "the model answered")
 
+    others = further(folder, weights, digest)
+    return [
+        ("4-bit weights (SmolLM2)", saved(whole, held)),
+        *bf16,
+        ("bytes moved from the hub", megabytes(sent)),
+        ("bytes fetched twice after kill -9", megabytes(refetched)),
+        ("upstream requests after the hub went dark", str(dead.calls)),
+        *others,
+        ("tokens per second", f"{answer['usage']['tokens_per_second']:.1f}"),
+        ("seconds in all", f"{time.monotonic() - started:.0f}"),
+    ]
+
+
+def further(folder: Path, weights: Path, digest: str) -> list[tuple[str, str]]:
+    """What may befall models once they are archived, each in a scene; their lines of the table."""
     say("6. A hub withdraws what W follows: between two looks, and in the middle of a pull")
     followed = watched(folder, weights, digest, Node())
 
@@ -218,19 +235,10 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
 
     say("9. Who vouches for a model, with no hub to ask; and five copies that are refused")
     vouched = trusted(folder, Node())
-    return [
-        ("4-bit weights (SmolLM2)", saved(whole, held)),
-        *bf16,
-        ("bytes moved from the hub", megabytes(sent)),
-        ("bytes fetched twice after kill -9", megabytes(refetched)),
-        ("upstream requests after the hub went dark", str(dead.calls)),
-        *followed,
-        *mended,
-        *carried,
-        *vouched,
-        ("tokens per second", f"{answer['usage']['tokens_per_second']:.1f}"),
-        ("seconds in all", f"{time.monotonic() - started:.0f}"),
-    ]
+
+    say("10. A hosted model is throttled, cut off and banned; the app that calls it goes on")
+    called = kept_up(folder / "b", MODEL)
+    return [*followed, *mended, *carried, *vouched, *called]
 
 
 def client_download(endpoint: str, home: Path, name: str) -> Path:
