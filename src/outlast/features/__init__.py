@@ -52,7 +52,7 @@ FEATURES: tuple[Listed, ...] = (
         {
             "gateway": Command(
                 "outlast.features.gateway.commands.gateway:gateway",
-                "Serve OpenAI's API over hosted models and the archive; fall back where one fails.",
+                "Answer OpenAI's and Anthropic's clients from hosted models and the archive.",
             ),
             "launch": Command(
                 "outlast.features.gateway.commands.launch:launch",

@@ -114,8 +114,8 @@ def gateway(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Serve OpenAI's API in front of hosted models, servers of your own and the archive: where one
-    target does not answer, the next one does, and the answer says so.
+    """Serve OpenAI's API, and Anthropic's messages, in front of hosted models, servers of your own
+    and the archive: where one target does not answer, the next one does, and the answer says so.
 
     The file of routes maps the models that callers name to targets, in order. A stream that breaks
     goes on at the next target from the text so far where that is sound, and else ends in an error.
