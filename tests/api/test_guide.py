@@ -134,7 +134,7 @@ def test_the_arguments() -> None:
         "add": "path, target, *, include, exclude, form, follow_links, strict, progress, cancel",
         "list": "*patterns, skip_damaged",
         "revision": "target",
-        "open_file": "target, path",
+        "open_file": "target, path, *, allow_unsafe",
         "verify": "*targets, quarantine, progress, cancel",
         "link": "target, *, folder, cache, budget, progress, cancel",
         "scrub": "*targets, full, mend, max_seconds, limit_rate, swarm, progress, cancel",

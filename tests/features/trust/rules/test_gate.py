@@ -187,6 +187,7 @@ def test_each_claim_is_an_attribute() -> None:
         "stale": False,
         "refused": False,
         "revoked": False,
+        "revoked_accepted": False,
         "observers": 0,
     }
     assert knowledge().attributes(replace(asked, claims=told))["claims"] == {
@@ -197,6 +198,7 @@ def test_each_claim_is_an_attribute() -> None:
         "stale": True,
         "refused": True,
         "revoked": True,
+        "revoked_accepted": False,
         "observers": 2,
     }
 

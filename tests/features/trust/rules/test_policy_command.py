@@ -44,7 +44,7 @@ def test_check_says_what_is_wrong(home: Path) -> None:
     said = inside("policy", "check", "new.cedar", home=home).failed("bad-rules")
     assert said.startswith("new.cedar: rule 'no-acme'")
     assert "publishr" in said
-    (home / "archive" / "trust").mkdir()
+    (home / "archive" / "trust").mkdir(exist_ok=True)
     (home / "archive" / "trust" / "labels.toml").write_text("x")
     (home / "new.cedar").write_text(OPEN_RULES)
     assert "labels.toml" in inside("policy", "check", "new.cedar", home=home).failed("bad-config")
