@@ -17,8 +17,8 @@ def test_the_topics(tmp_path: Path) -> None:
     topics = [line.split()[0] for line in listing.splitlines()[1:]]
     guides = {page.stem for page in (ROOT / "docs" / "guide").glob("*.md")}
     formats = {"capsule", "manifest", "archive", "names", "swarm", "sums", "parity", "bundle"}
-    formats |= {"attestation", "screenings", "sealed-runs", "gateway-accounts"}
-    formats |= {"attestation", "screenings", "sealed-runs", "lineage"}
+    formats |= {"attestation", "screenings", "sealed-runs", "gateway-accounts", "lineage"}
+    formats |= {"hub-commit", "registry-signatures", "routes"}
     assert guides | {"errors", "cli", "json", "reliability", "security"} | formats == set(topics)
     for topic in topics:
         text = inside("guide", topic, home=tmp_path).ok().out

@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "quarantine": Command(
         "outlast.cli.quarantine:quarantine",
-        "Show which files other programs do not get; allow some by digest.",
+        "Show which files no program gets (pickles); allow some.",
     ),
     "search": Command("outlast.cli.search:search", "Find models on other nodes of the network."),
     "locate": Command(
