@@ -45,7 +45,8 @@ def test_each_command_of_the_guide(tmp_path: Path) -> None:
             for line in re.findall(r"^\$ outlast (.*)$", block, re.MULTILINE):
                 words, _, file = line.partition(" > ")
                 call = inside(*shlex.split(words), home=tmp_path, env=env).ok()
-                said.append(re.sub(r"at [0-9a-f]{12}", "at COMMIT", call.out))
+                told = re.sub(r"at [0-9a-f]{12}\b", "at COMMIT", call.out)
+                said.append(re.sub(r"at [0-9]{4}-\S+", "at TIME", told))
                 if file:
                     (tmp_path / file).write_text(call.out)
     shown = re.search(r"\$ outlast verify --who me/model\n(.*?)```", GUIDE, re.DOTALL)
