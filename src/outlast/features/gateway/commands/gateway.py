@@ -8,7 +8,7 @@ import click
 
 from outlast.cli.config.file import environment
 from outlast.cli.edge import common, host_and_port, session
-from outlast.cli.feature import load
+from outlast.cli.options.late_group import LateGroup
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
 from outlast.features.gateway.commands.documents import ServingGatewayDocument
@@ -48,23 +48,9 @@ SUBCOMMANDS: Final = {
 }
 
 
-class GatewayCommands(click.Group):
-    """The subcommands; without one, the gateway serves."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        command: click.Command = load(SUBCOMMANDS[cmd_name][0])
-        return command
-
-
 @click.group(
-    cls=GatewayCommands,
+    cls=LateGroup,
+    late=SUBCOMMANDS,
     invoke_without_command=True,
     epilog="""\b
 Examples:

@@ -2,6 +2,7 @@
 other dialects have them one after another.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -64,7 +65,7 @@ def _text(content: object) -> str:
     return content if isinstance(content, str) else ""
 
 
-class BlockWriter:
+class BlockWriter(ABC):
     """Turns chunks of chat into blocks that open, grow and close, one at a time. A dialect says
     how each step is written.
     """
@@ -154,20 +155,20 @@ class BlockWriter:
 
     # What a dialect writes
 
-    def written_start(self, chunk: Json) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def written_start(self, chunk: Json) -> bytes: ...
 
-    def written_open(self, block: AnswerBlock) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def written_open(self, block: AnswerBlock) -> bytes: ...
 
-    def written_piece(self, block: AnswerBlock, text: str, logprobs: list[Json]) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def written_piece(self, block: AnswerBlock, text: str, logprobs: list[Json]) -> bytes: ...
 
-    def written_close(self, block: AnswerBlock) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def written_close(self, block: AnswerBlock) -> bytes: ...
 
-    def written_end(self, note: Json | None) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def written_end(self, note: Json | None) -> bytes: ...
 
-    def written_error(self, status: int, message: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def written_error(self, status: int, message: str) -> bytes: ...

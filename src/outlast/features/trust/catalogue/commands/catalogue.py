@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from outlast.cli.feature import load
+from outlast.cli.options.late_group import LateGroup
 from outlast.features.trust.catalogue.library import require_tuf
 
 SUBCOMMANDS: Final = {
@@ -44,29 +44,10 @@ SUBCOMMANDS: Final = {
 }
 
 
-class Subcommands(click.Group):
-    """They load the library of catalogues, which help does without."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        require_tuf()
-        command: click.Command = load(SUBCOMMANDS[cmd_name][0])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in SUBCOMMANDS.items()])
-
-
 @click.group(
-    cls=Subcommands,
+    cls=LateGroup,
+    late=SUBCOMMANDS,
+    require=require_tuf,
     epilog="""\b
 Examples:
   outlast catalogue init acme
