@@ -47,6 +47,34 @@ class Feature(Protocol):
         """Findings for `doctor` about the archive in `home`, which may not exist yet."""
 
 
+class CommandsAlone:
+    """Implements :class:`Feature` for one that gives commands, and nothing that runs beside
+    `serve`; `name` is that of the section that it does not have. `hint`: where its settings are.
+    """
+
+    def __init__(self, name: str, hint: str = "") -> None:
+        self._name = name
+        self._hint = hint
+
+    def settings(self, table: Mapping[str, Any]) -> None:
+        from outlast.core.errors import BadConfigError  # noqa: PLC0415 - help does without
+
+        if table:
+            raise BadConfigError(f"[{self._name}] has no settings", hint=self._hint)
+
+    def mounts(self, app: "App", settings: None) -> Iterable["Mount"]:
+        del app, settings
+        return ()
+
+    def services(self, app: "App", settings: None) -> Iterable[AbstractContextManager[object]]:
+        del app, settings
+        return ()
+
+    def checks(self, home: "Path") -> Iterable["Finding"]:
+        del home
+        return ()
+
+
 class Finder(Protocol):
     """How a feature finds models for `pull`, `locate` and `search`, beside hubs and nodes. Each
     call is cheap where the archive in `home` has nothing for it.

@@ -1,32 +1,16 @@
 """The feature as the core sees it: commands, and nothing that runs beside `serve`."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from outlast.core.errors import BadConfigError, OutlastError
+from outlast.cli.feature import CommandsAlone
+from outlast.core.errors import OutlastError
 from outlast.ops.doctor import Finding, Health
 
-if TYPE_CHECKING:
-    from outlast.app import App
-    from outlast.server.http.mount import Mount
 
-
-class GatewayFeature:
-    """Implements :class:`outlast.cli.feature.Feature`."""
-
-    def settings(self, table: Mapping[str, Any]) -> None:
-        if table:
-            raise BadConfigError("[gateway] has no settings: gateway.toml has them")
-
-    def mounts(self, app: "App", settings: None) -> Iterable["Mount"]:
-        del app, settings
-        return ()
-
-    def services(self, app: "App", settings: None) -> Iterable[AbstractContextManager[object]]:
-        del app, settings
-        return ()
+class GatewayFeature(CommandsAlone):
+    """Commands, and findings for `doctor`."""
 
     def checks(self, home: Path) -> Iterable[Finding]:
         """A file of keys that cannot be read lets no user in, and what was spent is nowhere else
@@ -59,4 +43,4 @@ class GatewayFeature:
                 yield Finding(title, Health.WRONG, str(error), error.hint)
 
 
-GATEWAY: Final = GatewayFeature()
+GATEWAY: Final = GatewayFeature("gateway", "they are in the file of routes: gateway.toml")
