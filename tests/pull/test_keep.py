@@ -98,7 +98,8 @@ def test_what_changes_between_two_runs(run: Callable[..., Call], hub: HubSim) ->
     assert two["commit"] == moved.sha
     assert two["fetched"] == {hub.url: 4}
     asked = [entry for entry in hub.requests() if entry.repo == "org/one"]
-    assert {entry.what for entry in asked} <= {"info", "tree"}
+    # This hub serves no git: the text of its commit is asked for anew by each run.
+    assert {entry.what for entry in asked} <= {"info", "tree", "git"}
     assert len([entry for entry in asked if entry.what == "info"]) == 1  # one look-up
     assert {entry.repo for entry in file_requests(hub)} == {"org/two"}
     summary = call.result

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,13 @@ def _cloud() -> Iterator[Provider]:
         yield made
 
 
+@pytest.fixture(name="engines")
+def _started() -> Callable[[], list[int]]:
+    """The engines that this test started: a test of another room may have one that goes on."""
+    before = set(_engines())
+    return lambda: [pid for pid in _engines() if pid not in before]
+
+
 def routes(cloud: Provider, more: str = "") -> str:
     return f"""
 [endpoints.cloud]
@@ -66,7 +73,9 @@ def _stream(caller: Caller, cloud: Provider) -> str:
     return answer.text
 
 
-def test_the_engine_goes_on(cloud: Provider, home: Path, tmp_path: Path) -> None:
+def test_the_engine_goes_on(
+    cloud: Provider, home: Path, tmp_path: Path, engines: Callable[[], list[int]]
+) -> None:
     with Archive(home) as archive, gateway(tmp_path, routes(cloud), archive=archive) as caller:
         text = _stream(caller, cloud)
         assert text.startswith("w0 w1 w2 w3 ")
@@ -82,13 +91,13 @@ def test_the_engine_goes_on(cloud: Provider, home: Path, tmp_path: Path) -> None
         refused = caller.chat(tools=[tool])
         assert refused.status == 400
         assert "template has no tools" in refused.json["error"]["message"]
-        (engine,) = _engines()
+        (engine,) = engines()
         os.kill(engine, signal.SIGKILL)
         # An engine that died is started anew, by the request that needs it.
         while (answer := caller.chat(max_tokens=2)).status != 200:
             assert answer.status in {502, 503}
-        assert _engines() != [engine]
-    assert _engines() == []
+        assert engines() != [engine]
+    assert engines() == []
 
 
 def test_rules_forbid_it(cloud: Provider, home: Path, tmp_path: Path) -> None:
@@ -115,17 +124,17 @@ def test_what_is_not_archived(cloud: Provider, tmp_path: Path) -> None:
 
 
 def test_a_warm_one_is_there_before_it_is_asked(
-    cloud: Provider, home: Path, tmp_path: Path
+    cloud: Provider, home: Path, tmp_path: Path, engines: Callable[[], list[int]]
 ) -> None:
     text = routes(cloud, "warm = true")
     with Archive(home) as archive, gateway(tmp_path, text, archive=archive) as caller:
-        while not _engines():
+        while not engines():
             assert caller.get("/healthz").json == {"status": "ok"}
-    assert _engines() == []
+    assert engines() == []
 
 
 def _engines() -> list[int]:
-    """The engines that this process started: those that a worker's code runs."""
+    """The engines of this process: those that a worker's code runs."""
     found = []
     for name in os.listdir("/proc"):
         try:

@@ -23,6 +23,7 @@ _HINTS: Final = {
     "doctor": f"what is mended stays so, an index that is lacking is made anew; {_AGAIN}",
     "run": f"working copies that are complete stay; {_AGAIN}",
     "policy": _UNCHANGED,
+    "quarantine": f"what was decided stays so; {_AGAIN} for the rest",
     "screen": f"what was screened is in the log; {_AGAIN} for the rest",
     "ls": _UNCHANGED,
     "accept": f"what was accepted stays so; {_AGAIN} for the rest",

@@ -233,7 +233,8 @@ def test_a_bundle_takes_statements_along(home: Path, tmp_path: Path) -> None:
     ).read_text().replace("\\", "")
     other = tmp_path / "second"
     other.mkdir()
-    assert "2 statements came along" in inside("import", home / "usb", home=other).ok().err
+    # A signature, an observation, and the record of how the folder came.
+    assert "3 statements came along" in inside("import", home / "usb", home=other).ok().err
     assert states(who(other, "me/mine"))["published"] == "refused"
     assert states(who(other, NAME))["observed"] == "absent"  # the bundle is no hub
     public = inside("key", "export", "work", home=home).ok().out
@@ -405,7 +406,8 @@ def test_doctor_counts_and_names_what_is_wrong(home: Path) -> None:
     inside("key", "pin", "me", "work", home=home).ok()
     inside("revoke", NAME, "--reason", "x", home=home).ok()
     text = inside("doctor", home=home).out
-    assert "3 statements" in text
+    # A signature, an observation, a revocation, and the record of how the folder came.
+    assert "4 statements" in text
     assert "1 keys are pinned, 0 have ended" in text
     assert "1 manifests are revoked, 0 of them accepted all the same" in text
     for path in home.glob("archive/**/trust/revoked/*"):

@@ -272,9 +272,11 @@ def test_a_bundle_carries_it(home: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
     inside("import", tmp_path / "usb", home=there).ok()
-    [one] = shown(there, "org/m")
-    assert (one["own"], one["wrong"]) == (False, [])
-    assert one["record"] == shown(home, "org/m")[0]["record"]
+    [theirs] = [record for record in shown(there, "org/m") if not record["own"]]
+    assert theirs["wrong"] == []
+    assert theirs["record"] == shown(home, "org/m")[0]["record"]
+    [own] = [record for record in shown(there, "org/m") if record["own"]]
+    assert own["source"] == "a bundle"
 
 
 def test_no_claim_follows_from_it(home: Path) -> None:
@@ -307,6 +309,8 @@ def test_without_a_record_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.txt").write_bytes(b"a")
     inside("add", tmp_path / "files", "--as", "me/mine", home=tmp_path).ok()
+    for record in files_of(tmp_path):
+        record.unlink()
     call = inside("evidence", "me/mine", home=tmp_path).ok()
     assert (call.out, "no record" in call.err) == ("", True)
 
