@@ -430,6 +430,29 @@ def test_samples_are_of_what_is_here_without_a_gap(download: Download) -> None:
     assert download.sample(10, 20) is None
 
 
+def test_samples_are_also_of_a_piece_on_its_way(download: Download) -> None:
+    """It may take long, and is all that a node can show of a file that has just begun."""
+    buffer = memoryview(bytearray(piece(0)))
+    with download.showing(0, buffer) as came_so_far:
+        assert download.here == 0
+        came_so_far(100)
+        assert download.here == 100
+        assert download.sample(90, 100) == bytes(piece(0)[90:100])
+        assert download.sample(90, 101) is None
+        came_so_far(PIECE)
+        download.accept(source("hub"), 0, buffer)
+        assert download.here == PIECE
+    with download.showing(2, buffer) as came_so_far:
+        came_so_far(100)
+        assert download.here == PIECE  # there is a gap before
+    with download.showing(1, memoryview(bytearray(piece(1)))) as came_so_far:
+        came_so_far(50)
+        assert download.sample(PIECE - 9, PIECE + 9) == DATA[PIECE - 9 : PIECE + 9]
+        assert download.sample(PIECE + 1, PIECE + 9) == DATA[PIECE + 1 : PIECE + 9]
+    assert download.here == PIECE
+    assert download.sample(PIECE - 9, PIECE + 9) is None
+
+
 def test_a_source_is_asked_for_no_piece_that_is_wrong_there(partial: Partial) -> None:
     download, a, b = Download(ENTRY, partial), source("a"), source("b")
     for index in (0, 2):

@@ -8,8 +8,8 @@ from typing import TextIO
 
 @dataclass(slots=True)
 class LogEntry:
-    """One request. `sent` counts body bytes handed to the kernel; `fault` is the action applied;
-    `beside` are the requests that were not at their end when it came.
+    """One request of an address. `sent` counts body bytes handed to the kernel; `fault` is the
+    action applied; `beside` are the requests that were not at their end when it came.
     """
 
     index: int
@@ -27,6 +27,7 @@ class LogEntry:
     fault: str | None = None
     has_auth: bool = False
     user_agent: str = ""
+    client: str = ""
     done: bool = False
     beside: int = 0
 

@@ -115,6 +115,7 @@ class Hub:
             repo=route.repo_id,
             has_auth="Authorization" in request.headers,
             user_agent=request.headers.get("User-Agent", ""),
+            client=request.remote or "",
         )
         if route.what == "control":
             reply = await self._control(f"{request.method} {route.tail[0]}", request)

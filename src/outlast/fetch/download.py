@@ -1,5 +1,6 @@
 """One file on its way in: its pieces, who sent each, and the verdict over the whole."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -97,6 +98,8 @@ class Download:
         self.torn = False
         """A piece that was here when the swarm began proved wrong: the swarm has to be told."""
         self._lent: set[int] = set()
+        self._coming: dict[int, memoryview] = {}
+        """Of pieces on their way, what has come: of a slow source it is all there is to show."""
         self._settled = self._closed = False
         self._advance()
 
@@ -194,6 +197,21 @@ class Download:
                     given.doubled = False
 
     # Taking bytes in
+
+    @contextlib.contextmanager
+    def showing(self, index: int, piece: memoryview) -> Iterator[Callable[[int], None]]:
+        """While a piece comes and until it was accepted: what is called says how many of its bytes
+        are here, from its start.
+        """
+
+        def came_so_far(count: int) -> None:  # no lock: called for each read, and one word is set
+            self._coming[index] = piece[:count]
+
+        try:
+            yield came_so_far
+        finally:
+            with self.changed:  # a sample is copied under it, and the buffer is used again
+                self._coming.pop(index, None)
 
     def accept(self, source: SourceState, index: int, data: memoryview) -> bool:
         """Stores a piece that `source` delivered; False if another source was quicker, or is on
@@ -371,15 +389,28 @@ class Download:
         with self.changed:
             return bool(self._given)
 
+    @property
+    def here(self) -> int:
+        """Bytes that are here without a gap from the start, those of a piece on its way too."""
+        with self.changed:
+            return self._written + len(self._coming.get(self.frontier, b""))
+
+    @property
+    def _written(self) -> int:
+        """Bytes of the partial that are here without a gap from the start."""
+        return min(self.size, self.frontier * merkle.PIECE)
+
     def sample(self, start: int, stop: int) -> bytes | None:
         """A few bytes of what is here without a gap from the start, which may be wrong as yet; None
         where they are not here, or no more.
         """
         with self.changed:
-            here = min(self.size, self.frontier * merkle.PIECE)
-            if self._closed or not 0 <= start < stop <= here:
+            written, coming = self._written, self._coming.get(self.frontier, memoryview(b""))
+            if self._closed or not 0 <= start < stop <= written + len(coming):
                 return None
-            return os.pread(self.partial.fd, stop - start, start)
+            count = max(0, min(stop, written) - start)
+            data = os.pread(self.partial.fd, count, start) if count else b""
+            return data + bytes(coming[max(0, start - written) : max(0, stop - written)])
 
     def missing(self) -> list[int]:
         """The pieces that are not here."""

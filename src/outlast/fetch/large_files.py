@@ -86,8 +86,10 @@ def _deliver(
     position = reader.start
     while position < stop and job.plan.admits(source):
         piece = buffer[: min(merkle.PIECE, download.size - position)]
-        work.read(source, reader, piece, job)
-        download.accept(source, position // merkle.PIECE, piece)
+        index = position // merkle.PIECE
+        with download.showing(index, piece) as came_so_far:
+            work.read(source, reader, piece, job, came_so_far)
+            download.accept(source, index, piece)
         with work.state:
             source.record_success(len(piece), job.entry.key)
         work.progress(job, len(piece), source.name)

@@ -372,8 +372,17 @@ class Work:
             self.fail_unreachable_jobs()
             self.state.notify_all()
 
-    def read(self, source: SourceState, reader: RangeReader, buffer: memoryview, job: Job) -> None:
-        """Fills `buffer`, or raises: also if too few bytes come in the time that it waits."""
+    def read(
+        self,
+        source: SourceState,
+        reader: RangeReader,
+        buffer: memoryview,
+        job: Job,
+        came_so_far: Callable[[int], None] | None = None,
+    ) -> None:
+        """Fills `buffer`, or raises: also if too few bytes come in the time that it waits.
+        `came_so_far` is told how many bytes of it are filled, again and again.
+        """
         waited, came = 0.0, 0
         while buffer:
             self.cancel.check()
@@ -388,6 +397,8 @@ class Work:
             if not count:
                 raise UnreachableError(f"{source.name} closed {job.entry.path!r} early")
             buffer = buffer[count:]
+            if came_so_far is not None:
+                came_so_far(came)
             source.heard = time.monotonic()
             job.read += count
             if self._pace is not None:

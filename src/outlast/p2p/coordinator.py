@@ -432,10 +432,7 @@ class PeerCoordinator:
 
 
 def _arriving(download: Download) -> Arriving:
-    def here() -> int:
-        return min(download.size, download.frontier * PIECE)
-
-    return Arriving(download.size, here, download.sample)
+    return Arriving(download.size, lambda: download.here, download.sample)
 
 
 def coordinator_for(

@@ -13,7 +13,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from outlast.codec.merkle import PIECE
 from outlast.core.digest import Digest
 from outlast.core.errors import EntryNotFoundError, OutlastError, UnreachableError
 from outlast.core.threads import DaemonPool
@@ -25,17 +27,40 @@ from outlast.p2p.tuning import Tuning
 from outlast.sources.peer import SAMPLE
 
 _log = logging.getLogger(__name__)
+_DOUBLED: Final = 20
+"""How often at most what a proof takes is doubled: it is a whole piece long before."""
 _random = secrets.SystemRandom()
 
 
 @dataclass(slots=True)
-class _Shown:
-    """What a node has shown of a blob: so many bytes from the start. `ends`: how often it showed
-    bytes of a file that it had to the end.
+class ShownBytes:
+    """What a node has shown of a file: so many bytes from the start, so many times. `ends`: how
+    often it showed bytes of a file that it had to the end.
     """
 
     size: int = 0
+    times: int = 0
     ends: int = 0
+
+    def next_place(self, have: int, size: int, tuning: Tuning) -> int:
+        """Where to look now that it has `have` of `size` bytes: in what it did not show before.
+        Raises :class:`EntryNotFoundError` where that is too little.
+        """
+        first = self.size
+        more = min(PIECE, tuning.least_bytes << min(self.times, _DOUBLED))
+        if have < size - 1 and have < first + more:
+            raise EntryNotFoundError("it has too little more of it than before")
+        if have <= first:
+            if self.ends >= tuning.proofs_of_end:
+                raise EntryNotFoundError("it has no more of it than before")
+            first = 0  # it has all of it, and still has to verify or to encode it
+        return first + _random.randrange(max(1, have - first - SAMPLE))
+
+    def note(self, have: int) -> None:
+        """It showed a few of `have` bytes."""
+        self.ends += have <= self.size
+        self.size = have
+        self.times += 1
 
 
 class Prover:
@@ -46,7 +71,7 @@ class Prover:
         self._tuning = tuning
         self._lock = threading.Lock()
         self._asking: set[tuple[bytes, Digest]] = set()
-        self._shown: OrderedDict[tuple[bytes, Digest], _Shown] = OrderedDict()
+        self._shown: OrderedDict[tuple[bytes, Digest], ShownBytes] = OrderedDict()
         self._pool = DaemonPool(tuning.provers, "proof")
 
     def ask(self, neighbour: Neighbour, job: Job, judged: Callable[[bool], None]) -> None:
@@ -85,30 +110,19 @@ class Prover:
         held = neighbour.source.payloads([blob], timeout).get(blob)
         if held is None or held.size != size:
             raise EntryNotFoundError("it has nothing of it")
-        start = self._place(neighbour.node, blob, held.have, size)
+        asked = neighbour.node, blob
+        with self._lock:
+            start = self._shown.get(asked, ShownBytes()).next_place(held.have, size, self._tuning)
         theirs = neighbour.source.sample(blob, size, start, timeout)
         ours = self._origin_sample(job, start, start + len(theirs))
         if theirs != ours:
             return False
         with self._lock:
-            shown = self._shown.setdefault((neighbour.node, blob), _Shown())
-            shown.ends += held.have <= shown.size
-            shown.size = held.have
-            self._shown.move_to_end((neighbour.node, blob))
+            self._shown.setdefault(asked, ShownBytes()).note(held.have)
+            self._shown.move_to_end(asked)
             while len(self._shown) > self._tuning.proofs_kept:
                 self._shown.popitem(last=False)
         return True
-
-    def _place(self, node: bytes, blob: Digest, have: int, size: int) -> int:
-        """Where to look: in what it did not show before."""
-        with self._lock:
-            shown = self._shown.get((node, blob)) or _Shown()
-            first, ends = shown.size, shown.ends
-        if have <= first:
-            if have < size - 1 or ends >= self._tuning.proofs_of_end:
-                raise EntryNotFoundError("it has no more of it than before")
-            first = 0  # it has all of it, and still has to verify or to encode it
-        return first + _random.randrange(max(1, have - first - SAMPLE))
 
     def _origin_sample(self, job: Job, start: int, stop: int) -> bytes:
         """The same bytes from a hub or mirror."""
