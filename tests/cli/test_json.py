@@ -491,7 +491,9 @@ def keeping_keys(world: World) -> None:
     assert world(*rotation, "--out", world.home / "rotation").result["file"]
     world(*rotation)
     assert world("key", "pin", "--file", world.home / "rotation").result["how"] == "rotation"
-    assert len(world("key", "list").documents) == 4
+    whose = ("--identity", "release@me.example", "--issuer", "https://issuer.example")
+    assert world("key", "pin", "me", *whose).result["type"] == "pinned_identity"
+    assert len(world("key", "list").documents) == 5
     assert world("key", "revoke", "next", "--reason", "lost").result["ended"]
 
 
