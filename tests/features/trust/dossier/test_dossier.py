@@ -128,7 +128,7 @@ def test_it_says_what_the_archive_knows(home: Path) -> None:
         "listed",
         "Apache-2.0",
         "https://hub.example",
-        "code: 'outlast run' never runs it",
+        "code: 'outlast run' does not use it",
         "pickle: it is a pickle",
         "names attributes of Python itself",
         "network namespace",
