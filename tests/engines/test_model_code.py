@@ -39,9 +39,11 @@ class CodeLab:
     def run(self, *words: str) -> Call:
         return inside("run", "me/code", "hello", *ASK, *words, home=self.root)
 
-    @property
     def ran(self) -> bool:
-        return self.trace.exists()
+        """Whether the code ran since this was asked last."""
+        found = self.trace.exists()
+        self.trace.unlink(missing_ok=True)
+        return found
 
     def show(self) -> Any:
         return inside("show", "me/code", "--json", home=self.root).ok().result
@@ -70,12 +72,11 @@ def test_code_runs_by_its_digest_alone_and_asks_again_when_it_changes(lab: CodeL
     assert f"outlast run me/code --allow-code {digest[:16]}" in call.err
     lab.run("--allow-code", "0" * 16).failed("usage")
     lab.run("--allow-code", digest[:11]).failed("usage")
-    assert not lab.ran
+    assert not lab.ran()
     assert not inside("accept", "--code", "--json", home=lab.root).ok().documents
 
     assert lab.run("--allow-code", f"sha256:{digest}").ok().out
-    assert lab.ran
-    lab.trace.unlink()
+    assert lab.ran()
     assert lab.show()["code_allowed"]
     assert "allowed for 'run' since" in inside("show", "me/code", home=lab.root).ok().out
     [word] = inside("accept", "--code", "--json", home=lab.root).ok().documents
@@ -87,7 +88,7 @@ def test_code_runs_by_its_digest_alone_and_asks_again_when_it_changes(lab: CodeL
     lab.add()
     call = lab.run()
     call.failed("code-not-allowed")
-    assert not lab.ran
+    assert not lab.ran()
     changed = digest_by_hand(lab.folder)
     assert "the code of me/code is not what was allowed before" in call.err
     assert f"--allow-code {changed[:16]}" in call.err
@@ -109,11 +110,10 @@ def test_the_word_is_remembered_until_it_is_taken_back(lab: CodeLab) -> None:
     digest = digest_by_hand(lab.folder)
     for words in (("--allow-code", digest), ()):
         assert lab.run(*words).ok().out
-        assert lab.ran
-        lab.trace.unlink()
+        assert lab.ran()
     inside("accept", "--code", digest, "--undo", home=lab.root).ok()
     lab.run().failed("engine")
-    assert not lab.ran
+    assert not lab.ran()
 
 
 @only_long
@@ -123,9 +123,9 @@ def test_code_of_another_model_does_not_run_by_that_word(lab: CodeLab) -> None:
     inside("add", lab.folder, "--as", "me/other", home=lab.root).ok()
     with_word = ("run", "me/other", "hello", *ASK, "--allow-code", digest)
     assert inside(*with_word, home=lab.root).ok().out
-    lab.trace.unlink()
+    assert lab.ran()
     lab.run().failed("engine")
-    assert not lab.ran
+    assert not lab.ran()
 
 
 @only_long
@@ -161,7 +161,7 @@ def test_code_elsewhere_is_not_fetched(lab: CodeLab) -> None:
     path.write_text(json.dumps(config))
     lab.add()
     lab.run("--allow-code", digest_by_hand(lab.folder)).failed("engine")
-    assert not lab.ran
+    assert not lab.ran()
 
 
 def test_a_damaged_file_of_code_does_not_run(lab: CodeLab) -> None:
@@ -172,7 +172,7 @@ def test_a_damaged_file_of_code_does_not_run(lab: CodeLab) -> None:
     os.chmod(blob, 0o644)
     blob.write_bytes(data.replace(b"ran", b"RAN"))
     assert lab.run("--allow-code", digest, "--recheck").code != 0
-    assert not lab.ran
+    assert not lab.ran()
 
 
 # What the worker does with it

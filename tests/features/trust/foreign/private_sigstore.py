@@ -87,7 +87,7 @@ class Log:
         """Takes an entry in, and gives it as a bundle has it."""
         self.entries.append(body)
         index, seconds = len(self.entries) - 1, int(at.timestamp())
-        promise = {
+        promise: dict[str, str | int] = {
             "body": b64(body),
             "integratedTime": seconds,
             "logID": self.id.hex(),
@@ -119,7 +119,7 @@ def dsse_body(payload: bytes, signature: bytes, certificate: x509.Certificate) -
     """What a log has of an envelope."""
     row = {"signature": b64(signature), "verifier": b64(certificate.public_bytes(Encoding.PEM))}
     digest = {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()}
-    spec = {"envelopeHash": digest, "payloadHash": digest, "signatures": [row]}
+    spec: dict[str, Any] = {"envelopeHash": digest, "payloadHash": digest, "signatures": [row]}
     return rfc8785.dumps({"apiVersion": "0.0.1", "kind": "dsse", "spec": spec})
 
 

@@ -290,7 +290,7 @@ def entry_of(bundle: dict[str, Any]) -> dict[str, Any]:
 def _flip(text: str) -> str:
     data = bytearray(base64.b64decode(text))
     data[len(data) // 2] ^= 1
-    return b64(data)
+    return b64(bytes(data))
 
 
 def _at(bundle: dict[str, Any], *path: str | int) -> tuple[Any, Any]:
