@@ -2,6 +2,7 @@
 these files.
 """
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -11,10 +12,16 @@ from typing import Any
 
 import pytest
 
+from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError
+from outlast.core.errors import CodeNotAllowedError, CorruptError
+from outlast.core.names import RepoId, Target
 from outlast.engines.code_folder import folder_with_code
 from outlast.engines.worker import RefusedError
+from outlast.intake.formats.model_code import ModelCode
+from outlast.ops.run import prepare
+from outlast.ops.words.code import allow_code
+from outlast.store.archive import Archive
 from outlast.store.words.allowed_code import MOST_KEPT, AllowedCode, CodeWords
 from tests.campaign import LONG
 from tests.cli.call import Call, inside
@@ -66,10 +73,6 @@ def test_code_runs_by_its_digest_alone_and_asks_again_when_it_changes(lab: CodeL
     assert (shown["code_digest"], shown["code_allowed"]) == (digest, False)
     assert sorted(shown["code"]) == ["configuration_own.py", "modeling_own.py", "noted.py"]
 
-    call = lab.run()
-    said = call.failed("engine")
-    assert "needs Python code of its own, which was not allowed" in said
-    assert f"outlast run me/code --allow-code {digest[:16]}" in call.err
     lab.run("--allow-code", "0" * 16).failed("usage")
     lab.run("--allow-code", digest[:11]).failed("usage")
     assert not lab.ran()
@@ -108,6 +111,11 @@ def test_code_runs_by_its_digest_alone_and_asks_again_when_it_changes(lab: CodeL
 @pytest.mark.torture
 def test_the_word_is_remembered_until_it_is_taken_back(lab: CodeLab) -> None:
     digest = digest_by_hand(lab.folder)
+    call = lab.run()
+    said = call.failed("engine")
+    assert "needs Python code of its own, which was not allowed" in said
+    assert f"outlast run me/code --allow-code {digest[:16]}" in call.err
+    assert not lab.ran()
     for words in (("--allow-code", digest), ()):
         assert lab.run(*words).ok().out
         assert lab.ran()
@@ -173,6 +181,36 @@ def test_a_damaged_file_of_code_does_not_run(lab: CodeLab) -> None:
     blob.write_bytes(data.replace(b"ran", b"RAN"))
     assert lab.run("--allow-code", digest, "--recheck").code != 0
     assert not lab.ran()
+
+
+def test_a_gguf_of_a_model_whose_code_changed_is_not_held_back(lab: CodeLab) -> None:
+    """It needs no code: the damaged file gets as far as the engine."""
+    (lab.folder / "a.gguf").write_bytes(b"GGUF")
+    lab.add()
+    with Archive(lab.root / "archive") as archive:
+        target = Target(RepoId.parse("me/code"), "main")
+        allow_code(archive, target, digest_by_hand(lab.folder), dt.datetime.now(dt.UTC))
+    (lab.folder / "noted.py").write_text("")
+    lab.add()
+    lab.run().failed("code-not-allowed")
+    inside("run", "me/code", "hello", "--file", "a.gguf", home=lab.root).failed("engine")
+
+
+def test_a_name_that_comes_to_mean_other_code_meanwhile(lab: CodeLab) -> None:
+    with Archive(lab.root / "archive") as archive:
+        old = ModelCode.of(archive.revision(RepoId.parse("me/code"), None))
+    (lab.folder / "noted.py").write_text("")
+    lab.add()
+    with Archive(lab.root / "archive") as archive, pytest.raises(CodeNotAllowedError):
+        prepare(
+            archive,
+            Target(RepoId.parse("me/code"), None),
+            wanted=None,
+            engine=None,
+            recheck=False,
+            code=old,
+            control=Control(),
+        )
 
 
 # What the worker does with it

@@ -11,7 +11,12 @@ from types import TracebackType
 from typing import Self
 
 from outlast.core.control import Control
-from outlast.core.errors import CorruptError, EntryNotFoundError, NotArchivedError
+from outlast.core.errors import (
+    CodeNotAllowedError,
+    CorruptError,
+    EntryNotFoundError,
+    NotArchivedError,
+)
 from outlast.core.events import Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
@@ -107,7 +112,7 @@ def prepare(
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)
     entries = [here[path] for path in choice.files]
-    imported = _imported(code, here, choice)
+    imported = _imported(code, revision, here, choice)
     checked = [*entries, *imported.values()]
     _log.info("runs %s with %s: %s", ", ".join(choice.files), choice.engine, choice.why)
     before = _stamps(archive.layout.blob(e.sha256) for e in checked if e.sha256 is not None)
@@ -135,13 +140,19 @@ def prepare(
 
 
 def _imported(
-    code: ModelCode | None, here: Mapping[str, FileEntry], choice: EngineChoice
+    code: ModelCode | None,
+    revision: Revision,
+    here: Mapping[str, FileEntry],
+    choice: EngineChoice,
 ) -> dict[str, FileEntry]:
     """The files of code below the folder of the model, by their path in it. Raises
-    :class:`NotArchivedError`.
+    :class:`NotArchivedError`, and :class:`CodeNotAllowedError` where the name has come to mean
+    another revision since the code was looked at.
     """
     if code is None or choice.engine != TRANSFORMERS:
         return {}
+    if code != ModelCode.of(revision):
+        raise CodeNotAllowedError(f"the code of {revision.repo} changed meanwhile")
     inner = f"{choice.folder}/" if choice.folder else ""
     paths = [path for path, _ in code.files if path.startswith(inner)]
     for path in paths:

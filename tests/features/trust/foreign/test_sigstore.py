@@ -9,6 +9,7 @@ import copy
 import datetime as dt
 import json
 import random
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,18 @@ def env(lab: Lab) -> dict[str, str]:
     return {"OUTLAST_CONFIG": str(lab.config)}
 
 
-def test_what_model_signing_made(tmp_path: Path) -> None:
+def test_what_model_signing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No socket is opened."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it is to be checked offline")
+
     lab = Lab(tmp_path)
     lab.trusts(json.loads((VECTORS / "sigstore-root.json").read_text()))
     lab.holds((VECTORS / "sigstore.sig").read_bytes())
     inside(*PIN, home=lab.home).ok()
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     standing, who, why = lab.verdict()
     assert (standing, who.partition(", ")[0]) == ("signed", WHO)
     assert why.startswith("3 files, not .gitattributes")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 _log = logging.getLogger(__name__)
+# It warns of each key of a trust root that it does not know; a verdict says what follows.
+logging.getLogger("sigstore").addHandler(logging.NullHandler())
 _MOST_WHY: Final = 200
 _MOST_TIMESTAMPS: Final = 8
 """Guess: signers ask one authority."""
