@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from outlast.engines.code_folder import folder_with_code
 from outlast.engines.worker import RefusedError
 from outlast.intake.formats.model_code import ModelCode
 from outlast.ops.run import prepare
-from outlast.ops.words.code import allow_code
+from outlast.ops.words.code import allow_code, code_state
 from outlast.store.archive import Archive
 from outlast.store.words.allowed_code import MOST_KEPT, AllowedCode, CodeWords
 from tests.campaign import LONG
@@ -211,6 +212,30 @@ def test_a_name_that_comes_to_mean_other_code_meanwhile(lab: CodeLab) -> None:
             code=old,
             control=Control(),
         )
+
+
+def test_a_word_that_rots_allows_no_other_code(lab: CodeLab) -> None:
+    """In both copies at once, at random."""
+    repo, choose = RepoId.parse("me/code"), random.Random(54)
+    with Archive(lab.root / "archive") as archive:
+        allow_code(archive, Target(repo, None), digest_by_hand(lab.folder), dt.datetime.now(dt.UTC))
+        old = archive.revision(repo, None)
+        assert code_state(archive, old).word is not None
+    (lab.folder / "noted.py").write_text("import os\n")
+    lab.add()
+    copies = [path for path in (lab.root / "archive").rglob("me/code") if path.is_file()]
+    copies = [path for path in copies if "noted.py" in path.read_text()]
+    assert len(copies) == 2
+    good = copies[0].read_bytes()
+    with Archive(lab.root / "archive") as archive:
+        for _ in range(200):
+            data = bytearray(good)
+            for _ in range(choose.randrange(1, 4)):
+                data[choose.randrange(len(data))] = choose.choice(b'0123456789abcdef"{}[],: ')
+            for path in copies:
+                path.write_bytes(data)
+            assert code_state(archive, archive.revision(repo, None)).word is None
+            assert data == good or code_state(archive, old).word is None
 
 
 # What the worker does with it
