@@ -20,11 +20,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from outlast.cli.screen.render import Screen
 from outlast.core.events import FileDone, PiecesMissing, Progress
-from outlast.core.names import RepoId
+from outlast.core.names import RepoId, Target
 from outlast.features.gateway.accounts.accounts import GatewayAccounts
 from outlast.features.gateway.accounts.values import Estimate, Spent
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
+from outlast.intake.formats.model_code import ModelCode
+from outlast.ops.words.code import allow_code
 from outlast.sources.peer_documents import CopiesSaid, HeldAs, ManifestSaid
 from outlast.store.archive import Archive
 from tests.cli.call import Call, end_all, finish, inside, outlast, start
@@ -491,7 +493,9 @@ def keeping_keys(world: World) -> None:
     assert world(*rotation, "--out", world.home / "rotation").result["file"]
     world(*rotation)
     assert world("key", "pin", "--file", world.home / "rotation").result["how"] == "rotation"
-    assert len(world("key", "list").documents) == 4
+    whose = ("--identity", "release@me.example", "--issuer", "https://issuer.example")
+    assert world("key", "pin", "me", *whose).result["type"] == "pinned_identity"
+    assert len(world("key", "list").documents) == 5
     assert world("key", "revoke", "next", "--reason", "lost").result["ended"]
 
 
@@ -538,6 +542,16 @@ def accepting(world: World) -> None:
     digest = line["manifest"][:12]
     assert world("accept", digest, "--undo").result["undone"]
     assert world("accept", digest).result["how"] == "accepted"
+    folder = world.home / "code"
+    folder.mkdir()
+    (folder / "own.py").write_text("")
+    inside("add", folder, "--as", "me/code", home=world.home).ok()
+    target = Target(RepoId.parse("me/code"), "main")
+    with Archive(world.home / "archive") as archive:
+        start = ModelCode.of(archive.revision(target.repo, "main")).digest.hex
+        allow_code(archive, target, start, dt.datetime.now(dt.UTC))
+    assert not world("accept", "--code").result["undone"]
+    assert world("accept", "--code", start, "--undo").result["undone"]
 
 
 def scrubbing(world: World) -> None:

@@ -273,7 +273,10 @@ LOCAL: Final = {
         "--until",
         # of trust
         "--accept-revoked",
+        "--allow-code",
         "--also",
+        "--code",
+        "--issuer",
         "--expires",
         "--first-use",
         "--for",

@@ -45,7 +45,9 @@ def test_without_another_revision_one_has_to_be_named(home: Path) -> None:
 def test_code_is_shown_as_code(home: Path) -> None:
     lines = inside("show", "me/one", home=home).ok().out.splitlines()
     assert [line.split()[0] for line in lines if line.endswith("modeling.py")] == ["code"]
-    assert not any(line.startswith("code") for line in lines if not line.endswith(".py"))
+    others = [line for line in lines if line.startswith("code") and not line.endswith(".py")]
+    [digest] = others
+    assert digest.endswith(": 1 Python file; 'run' uses none of them without --allow-code")
 
 
 def test_a_pull_says_that_the_template_changed(tmp_path: Path) -> None:

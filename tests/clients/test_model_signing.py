@@ -1,5 +1,6 @@
 """OpenSSF's model-signing checks what outlast signs, and outlast checks what it signs."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.cli.call import inside
 from tests.clients import envs
+from tests.features.trust.foreign.private_sigstore import ISSUER, SIGNER
+from tests.features.trust.foreign.sigstore_server import current_sigstore, serving
 from tests.features.trust.foreign.test_openssf import FILES, REPO, archived, said
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
@@ -58,3 +61,21 @@ def test_ours_checks_it(tmp_path: Path, model: Path, key: Path) -> None:
     call = inside("key", "pin", "acme", key.with_suffix(".pub"), home=tmp_path)
     # Keys of other curves than P-256 are not pinned.
     assert said(tmp_path)["standing"] == ("not checked" if call.code else "signed")
+
+
+def test_ours_checks_what_it_signs_by_sigstore(tmp_path: Path, model: Path) -> None:
+    sigstore, out = current_sigstore(), tmp_path / "model.sig"
+    with serving(sigstore, tmp_path) as (config, token):
+        trusted = ("--trust_config", config, "--signature", out)
+        done = signing("sign", "sigstore", *trusted, "--identity_token", token, model)
+        assert done.returncode == 0, done.stderr
+        whose = ("--identity", SIGNER, "--identity_provider", ISSUER)
+        assert signing("verify", "sigstore", *trusted, *whose, model).returncode == 0
+    root, settings = tmp_path / "trusted_root.json", tmp_path / "outlast.toml"
+    root.write_text(json.dumps(sigstore.trusted_root()))
+    settings.write_text(f'[trust]\nsigstore-root = "{root}"\n')
+    archived(tmp_path, {**FILES, "model.sig": out.read_bytes()})
+    pin = ("key", "pin", "acme", "--identity", SIGNER, "--issuer", ISSUER)
+    inside(*pin, home=tmp_path).ok()
+    found = said(tmp_path, env={"OUTLAST_CONFIG": str(settings)})
+    assert (found["standing"], SIGNER in found["who"]) == ("signed", True)

@@ -12,6 +12,12 @@ from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import Session, budget_option, common, host_and_port, session
 from outlast.cli.options.accepted import accept_start_option
 from outlast.cli.options.adapter import RUN_TARGET, any_base_option, opened_adapter
+from outlast.cli.options.code import (
+    CodeForRun,
+    allow_code_option,
+    code_for_run,
+    refuse_changed_code,
+)
 from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.options.sealed import noting, sealed_option
 from outlast.cli.screen.render import print_document
@@ -90,11 +96,12 @@ Examples:
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
   outlast run me/model --sealed                       the engine reaches no network
   outlast run org/theirs --accept 3f0c55a1e2b94d07    run what nothing else speaks for
+  outlast run org/code --allow-code 9b1deb4d3b7d4bad  run it with its own Python files
 
 \b
 Exit status:
-  0 done · 2 usage · 3 not archived · 4 damage found · 7 no claim holds, or it is revoked
-  8 storage · 9 engine · 130 interrupted
+  0 done · 2 usage · 3 not archived · 4 damage found · 7 no claim holds, it is revoked, or its
+  code changed · 8 storage · 9 engine · 130 interrupted
 """
 )
 @click.argument("target", type=RUN_TARGET)
@@ -110,6 +117,7 @@ Exit status:
 @_engine_options
 @any_base_option
 @accept_start_option
+@allow_code_option
 @accept_option
 @sealed_option
 @common
@@ -123,6 +131,7 @@ def run(
     system: str | None,
     accepted: tuple[Digest, ...],
     vouched: str | None,
+    code_start: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -135,6 +144,10 @@ def run(
 
     TARGET may be an adapter, whose base is found by its record, or both: org/base+org/adapter.
     Adapters need the 'tune' extra.
+
+    A model that needs Python code of its own runs with --allow-code and the digest of that code,
+    which 'outlast show' prints: it runs with your rights. Code that changed asks again, and shows
+    how.
 
     Beside that a model needs one of the claims published, observed (as what you pulled from a hub
     yourself is) and listed, or your word: you added it, or accept the digest of its manifest.
@@ -156,6 +169,7 @@ def run(
             call.say(
                 f"accepted, and remembered: {word.repo} of the manifest {word.manifest.short}…"
             )
+        code = code_for_run(call, archive, target.model, code_start)
         with (
             ops.prepare(
                 archive,
@@ -165,12 +179,15 @@ def run(
                 recheck=options["recheck"],
                 budget=options["budget"],
                 assessor=lambda: call.assessor(archive),
+                code=code.allowed,
                 control=call.control,
             ) as prepared,
             opened_adapter(call, archive, target, prepared, options) as adapter,
         ):
             choice = prepared.choice
             call.screen.settle()
+            if choice.engine == TRANSFORMERS:
+                refuse_changed_code(call, archive, target.model, code)
             call.say(f"{one_line(choice.why)} ({human_size(choice.size)}, {choice.engine})")
             if adapter is not None:
                 call.say(f"with the adapter {adapter.revision.repo}, by transformers and PEFT")
@@ -192,7 +209,7 @@ def run(
                 )
                 return
             with (
-                _open(call, prepared, options, adapter) as engine,
+                _open(call, prepared, options, adapter, code) as engine,
                 noting(call, archive, prepared, engine, sealed=options["sealed"]),
             ):
                 prepared.confirm()
@@ -240,6 +257,7 @@ def _open(
     prepared: ops.Prepared,
     options: dict[str, Any],
     adapter: ReadyAdapter | None,
+    code: CodeForRun,
 ) -> Engine:
     cancel = call.control.cancel
     if prepared.choice.engine == LLAMA and adapter is None:
@@ -254,6 +272,8 @@ def _open(
         adapter=None
         if adapter is None
         else AdapterFile(str(adapter.path), adapter.adapter.peft_config()),
+        code=prepared.code,
+        code_hint=code.hint,
     )
     place = prepared.folder if prepared.folder is not None else prepared.paths[0]
     return open_transformers(str(place), choice, cancel)

@@ -376,6 +376,15 @@ class UnvouchedError(PolicyError):
     default_hint = "'outlast verify --who' says what is missing; 'run --accept DIGEST' runs it"
 
 
+class CodeNotAllowedError(PolicyError):
+    """A model needs Python code of its own, and the operator did not allow exactly this code."""
+
+    code = "code-not-allowed"
+    default_hint = (
+        "read the files, then 'run --allow-code DIGEST'; 'outlast show' prints the digest"
+    )
+
+
 class ChangedKeyError(PolicyError):
     """Another key is pinned for this publisher, and nothing that it trusts signed the new one."""
 

@@ -1,13 +1,14 @@
 """Safetensors folders through transformers and torch, in a worker process.
 
-The process reaches no network, runs no code of the model's, and loads no pickle. Chat templates
+The process reaches no network, runs no code of the model's but what was allowed, and loads no
+pickle. Chat templates
 are programs by the publisher of the model; they run there with bounds on time, memory and size.
 """
 
 import importlib.util
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.core.cancel import Cancel
@@ -21,6 +22,7 @@ _PACKAGES = ("torch", "transformers", "safetensors")
 _LINK = "model"
 _GGUF = "model.gguf"
 _ADAPTER = "adapter.safetensors"
+_CODE = "code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,22 @@ class AdapterFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A file of a model's code that the operator allowed: the file that has the bytes, and their
+    sha256 in hex.
+    """
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransformersOptions:
     """`device` is torch's name for where to compute (None: the first GPU, else the CPU);
     `threads` of None leaves the choice to torch. `log` receives what the libraries log. `sealed`:
-    the engine is kept off all networks, or does not run. `adapter`: a LoRA to answer with.
+    the engine is kept off all networks, or does not run. `adapter`: a LoRA to answer with. `code`:
+    what the engine may import of the model, by path in its folder; `code_hint`: what to do where a
+    model needs code, and none is given.
     """
 
     device: str | None = None
@@ -44,6 +58,8 @@ class TransformersOptions:
     waits: Waits = bool
     sealed: bool = False
     adapter: AdapterFile | None = None
+    code: Mapping[str, CodeFile] = field(default_factory=dict)
+    code_hint: str = ""
     tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
@@ -70,7 +86,12 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
         "device": options.device,
         "threads": options.threads,
         "adapter": None,
+        "code": {},
+        "code_hint": options.code_hint,
     }
+    for number, (path, one) in enumerate(sorted(options.code.items())):
+        links[f"{_CODE}-{number}"] = one.path
+        config["code"][path] = {"file": f"{_CODE}-{number}", "sha256": one.sha256}
     if options.adapter is not None:
         links[_ADAPTER] = options.adapter.path
         config["adapter"] = {"file": _ADAPTER, "config": dict(options.adapter.config)}

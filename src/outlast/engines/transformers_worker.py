@@ -1,7 +1,8 @@
 """The worker process of :mod:`outlast.engines.transformers`.
 
 The configuration's keys are `model` (a folder, or a GGUF file), `device`, `threads` and `adapter`
-(null, or its `file` and the `config` of its LoRA). Before anything is loaded,
+(null, or its `file` and the `config` of its LoRA), `code` (by path in the model, the `file` and
+its `sha256`) and `code_hint`. Before anything is loaded,
 an audit hook closes what a model has no business with: the network, and pickle.
 """
 
@@ -15,12 +16,14 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from outlast.engines.code_folder import folder_with_code
 from outlast.engines.worker import Emit, Json, RefusedError, Stopped, work
 
 MAX_PROMPT_CHARACTERS = 4 * 1024 * 1024
 _TEMPLATE_MEMORY = 1024 * 1024 * 1024
 _DEFAULT_CONTEXT = 4096
 _FORBIDDEN = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "pickle.find")
+_WITH_CODE = "model_with_code"
 _SUSPECT = "the model's chat template may be damaged or hostile"
 
 
@@ -30,8 +33,11 @@ class TransformersRunner:
     def __init__(self, torch: Any, transformers: Any, config: Mapping[str, Any]) -> None:
         self._torch = torch
         self._transformers = transformers
-        here: Json = {"local_files_only": True, "trust_remote_code": False}
-        model = config["model"]
+        model, code = config["model"], config.get("code") or {}
+        # Only files that were allowed, and hashed in this process, are there to be imported.
+        here: Json = {"local_files_only": True, "trust_remote_code": bool(code)}
+        if code:
+            model = folder_with_code(model, code, _WITH_CODE)
         if model.endswith(".gguf"):
             here["gguf_file"], model = model, os.curdir
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, **here)
@@ -203,6 +209,7 @@ def close_doors() -> None:
     # huggingface_hub and transformers read these when they are imported.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HOME=os.getcwd())
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+    os.environ["HF_MODULES_CACHE"] = os.path.join(os.getcwd(), "modules")
 
     def audit(event: str, _arguments: Any) -> None:
         if event.startswith(_FORBIDDEN):
@@ -225,18 +232,20 @@ def load(config: Json) -> TransformersRunner:
         torch.set_num_threads(config["threads"])
     try:
         return TransformersRunner(torch, transformers, config)
+    except RefusedError:
+        raise
     except Exception as error:
         # The libraries raise whatever they like; the whole of it goes to the log.
         traceback.print_exc()
-        raise _refused(error) from error
+        raise _refused(error, str(config.get("code_hint") or "")) from error
 
 
-def _refused(error: Exception) -> RefusedError:
+def _refused(error: Exception, hint: str) -> RefusedError:
     text = str(error).strip() or type(error).__name__
     if "trust_remote_code" in text or "custom code" in text:
         return RefusedError(
-            "the model needs Python code of its own, which outlast does not run",
-            "look for a GGUF version of it, or one in a format that transformers knows",
+            "the model needs Python code of its own, which was not allowed",
+            hint or "look for a GGUF version of it, or one in a format that transformers knows",
         )
     return RefusedError(f"transformers cannot load the model: {text.splitlines()[0]}")
 

@@ -11,14 +11,21 @@ from types import TracebackType
 from typing import Self
 
 from outlast.core.control import Control
-from outlast.core.errors import CorruptError, EntryNotFoundError, NotArchivedError
+from outlast.core.errors import (
+    CodeNotAllowedError,
+    CorruptError,
+    EntryNotFoundError,
+    NotArchivedError,
+)
 from outlast.core.events import Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.policy import Action
 from outlast.engines.choose import TRANSFORMERS, EngineChoice, choose
+from outlast.engines.transformers import CodeFile
 from outlast.intake.file_names import names_in
 from outlast.intake.formats.code_files import is_code
+from outlast.intake.formats.model_code import ModelCode
 from outlast.intake.formats.withheld import unsafe_files
 from outlast.intake.judging import allowed
 from outlast.intake.local_file import ingest
@@ -36,7 +43,8 @@ _log = logging.getLogger(__name__)
 class Prepared:
     """A model that is ready for an engine: `paths` are its files in the order of `choice` (for
     llama.cpp), `folder` has them under their own names (for transformers). The files stay until
-    `Prepared` is closed. `refs` are the names of the revision: its id and the refs to it.
+    `Prepared` is closed. `refs` are the names of the revision: its id and the refs to it. `code`:
+    the files of code that were allowed, by their path in `folder`.
     `compared` are the stamps of the files as they were when they were compared.
     """
 
@@ -47,6 +55,7 @@ class Prepared:
     folder: Path | None
     working: Working
     compared: Mapping[Path, str]
+    code: Mapping[str, CodeFile]
 
     def confirm(self) -> None:
         """Call this once the engine has its files open, and before it answers: what it has are the
@@ -82,6 +91,7 @@ def prepare(
     recheck: bool,
     budget: int | None = None,
     assessor: FindAssessor = lambda: None,
+    code: ModelCode | None = None,
     control: Control,
 ) -> Prepared:
     """Chooses the files of `target` to run (`wanted` names one, or is a glob) and checks that they
@@ -90,7 +100,7 @@ def prepare(
     decoded to working copies, of at most `budget` bytes together. Close the result. Raises
     :class:`~outlast.core.errors.RevokedError` for what is not to be used any more, and
     :class:`~outlast.core.errors.UnvouchedError` for what nothing speaks for, where no rules weigh
-    claims: `assessor` gives what checks them.
+    claims: `assessor` gives what checks them. `code`: what the engine may import.
     """
     revision = archive.revision(target.repo, target.ref)
     verdict = allowed(archive, Action.RUN, revision)
@@ -102,13 +112,15 @@ def prepare(
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)
     entries = [here[path] for path in choice.files]
+    imported = _imported(code, revision, here, choice)
+    checked = [*entries, *imported.values()]
     _log.info("runs %s with %s: %s", ", ".join(choice.files), choice.engine, choice.why)
-    before = _stamps(archive.layout.blob(e.sha256) for e in entries if e.sha256 is not None)
+    before = _stamps(archive.layout.blob(e.sha256) for e in checked if e.sha256 is not None)
     working = Working(archive, budget, control)
     try:
-        working.prepare(entries)
-        _check(archive, working, entries, recheck=recheck, control=control)
-        after = _stamps(working.path(e) for e in entries if e.sha256 is not None)
+        working.prepare(checked)
+        _check(archive, working, checked, recheck=recheck, control=control)
+        after = _stamps(working.path(e) for e in checked if e.sha256 is not None)
         folder = None
         if choice.engine == TRANSFORMERS:
             folder = _folder(archive, working, revision, entries, choice.folder)
@@ -118,7 +130,37 @@ def prepare(
         raise
     named = [ref.name for ref in archive.refs.list(target.repo) if ref.commit == revision.id]
     compared = {**after, **{path: stamp for path, stamp in before.items() if path in after}}
-    return Prepared(revision, (*named, revision.id.hex), choice, paths, folder, working, compared)
+    names = (*named, revision.id.hex)
+    files = {
+        path: CodeFile(str(working.path(entry)), entry.sha256.hex)
+        for path, entry in imported.items()
+        if entry.sha256 is not None
+    }
+    return Prepared(revision, names, choice, paths, folder, working, compared, files)
+
+
+def _imported(
+    code: ModelCode | None,
+    revision: Revision,
+    here: Mapping[str, FileEntry],
+    choice: EngineChoice,
+) -> dict[str, FileEntry]:
+    """The files of code below the folder of the model, by their path in it. Raises
+    :class:`NotArchivedError`, and :class:`CodeNotAllowedError` where the name has come to mean
+    another revision since the code was looked at.
+    """
+    if code is None or choice.engine != TRANSFORMERS:
+        return {}
+    if code != ModelCode.of(revision):
+        raise CodeNotAllowedError(f"the code of {revision.repo} changed meanwhile")
+    inner = f"{choice.folder}/" if choice.folder else ""
+    paths = [path for path, _ in code.files if path.startswith(inner)]
+    for path in paths:
+        if path not in here:
+            raise NotArchivedError(
+                f"{path!r} is not archived", hint=f"outlast pull {code.repo} --include {path!r}"
+            )
+    return {path.removeprefix(inner): here[path] for path in paths}
 
 
 def _stamps(paths: Iterable[Path]) -> dict[Path, str]:

@@ -53,6 +53,7 @@ from outlast.store.records.upgrade import upgrade
 from outlast.store.soundness.checks import Soundness, damaged
 from outlast.store.soundness.damage import DamageNotes
 from outlast.store.words.accepted import AcceptedManifests
+from outlast.store.words.allowed_code import CodeWords
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
@@ -114,6 +115,7 @@ class Archive(Closing):
         self.removed = RemovedManifests(self.layout)
         self.revocations = Revocations(self.records)
         self.accepted = AcceptedManifests(self.records)
+        self.code_words = PerModel(self.records, self.layout.code_words, CodeWords, twice=True)
         self.cached = CachedMarks(self.records, lambda repo, commit: commit in self.commits(repo))
         self.in_use = Holds(self.cached, self.layout.lock)
         with disk.reporting(self.layout.index):

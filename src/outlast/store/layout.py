@@ -162,6 +162,11 @@ class Layout:
         return self.trust / "accepted"
 
     @property
+    def code_words(self) -> Path:
+        """Which code of models the operator lets run, by model."""
+        return self.trust / "code"
+
+    @property
     def revoked(self) -> Path:
         """What is revoked, by manifest."""
         return self.trust / "revoked"

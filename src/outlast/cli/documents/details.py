@@ -165,7 +165,16 @@ class DetailsDocument(Document):
     saving: Annotated[float, "which part of `bytes` the disk need not hold, from 0 to 1"]
     forms: Annotated[Sequence[FormPart], "how each of `files` is stored"]
     warnings: Annotated[Sequence[FileWarning], "files that are not what their names say"]
-    code: Annotated[Sequence[str], "paths of files that are code by their names; `run` uses none"]
+    code: Annotated[
+        Sequence[str],
+        "paths of files that are code by their names; `run` uses none but Python that is allowed",
+    ]
+    code_digest: Annotated[
+        Digest | None,
+        "that of all its Python files, for `run --allow-code`; null: there are none, or they are "
+        "still arriving",
+    ]
+    code_allowed: Annotated[bool, "whether exactly these Python files may run"]
     equals: Annotated[Sequence[EqualPart], "models elsewhere with its files, as `locate` saw"]
     claims: Annotated[Sequence[ClaimPart], "all four claims; none while files are arriving"]
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]

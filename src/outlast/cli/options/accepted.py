@@ -14,22 +14,25 @@ _WHOLE: Final = 64
 
 
 class DigestStartType(click.ParamType[str]):
-    """The sha256 of a manifest, or how it begins: at least 12 digits."""
+    """The sha256 of `what`, or how it begins: at least 12 digits."""
 
     name = "digest"
+
+    def __init__(self, what: str) -> None:
+        self._what = what
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         del param, ctx
         text = str(value).removeprefix("sha256:").lower()
         if not LEAST <= len(text) <= _WHOLE or not set(text) <= _HEX:
             raise UsageError(
-                f"not the digest of a manifest: {str(value)[:80]!r}",
+                f"not the digest of {self._what}: {str(value)[:80]!r}",
                 hint=f"'outlast show' prints it: {LEAST} or more of its 64 hex digits are enough",
             )
         return text
 
 
-DIGEST_START: Final = DigestStartType()
+DIGEST_START: Final = DigestStartType("a manifest")
 accept_start_option = click.option(
     "--accept",
     "vouched",

@@ -29,6 +29,7 @@ from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
 from outlast.cli.screen.claims import claim_words, commit_lines, foreign_lines, run_line
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.claims import Claims
+from outlast.core.digest import Digest
 from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
@@ -38,6 +39,7 @@ from outlast.intake.formats.code_files import is_code
 from outlast.intake.judging import own_claims
 from outlast.intake.vouched import vouched_by
 from outlast.ops import listing
+from outlast.ops.words.code import CodeState, code_state
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.records.equals import Equal
@@ -72,7 +74,8 @@ Exit status:
 def show(target: Target, *, old: str | None, home: str | None, as_json: bool, quiet: bool) -> None:
     """Show one revision: its refs, files, sizes, digests and where it came from.
 
-    Files that are code by their names are marked so; 'run' uses none of them.
+    Files that are code by their names are marked so. 'run' uses none of them, but for Python files
+    whose digest you allow: that in the line 'code'.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         if old is not None:
@@ -87,10 +90,11 @@ def show(target: Target, *, old: str | None, home: str | None, as_json: bool, qu
         )
         part = _run_part(archive, details, claims)
         resembles = lookalike_warning(archive, details.revision.repo)
+        code = code_state(archive, details.revision)
     if as_json:
-        print_document(_document(details, claims, part, resembles))
+        print_document(_document(details, claims, part, resembles, code))
         return
-    _print_details(details, claims, part, resembles)
+    _print_details(details, claims, part, resembles, code)
 
 
 def _run_part(archive: Archive, details: listing.Details, claims: Claims | None) -> RunPart | None:
@@ -102,7 +106,11 @@ def _run_part(archive: Archive, details: listing.Details, claims: Claims | None)
 
 
 def _document(
-    details: listing.Details, claims: Claims | None, part: RunPart | None, resembles: str
+    details: listing.Details,
+    claims: Claims | None,
+    part: RunPart | None,
+    resembles: str,
+    code: CodeState,
 ) -> DetailsDocument:
     revision, about = details.revision, details.about
     return DetailsDocument(
@@ -132,6 +140,8 @@ def _document(
         forms=[_form_part(details, entry) for entry in revision.files],
         warnings=warnings_of(details.suspects),
         code=[entry.path for entry in revision.files if is_code(entry.path)],
+        code_digest=_digest_of(code),
+        code_allowed=code.word is not None,
         equals=[_equal_part(one) for one in details.equals],
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
@@ -218,8 +228,31 @@ def _print_claims(claims: Claims) -> None:
         print(one_line(line, 2000))
 
 
+def _digest_of(code: CodeState) -> Digest | None:
+    """What `run --allow-code` takes; None where there is nothing to allow."""
+    return code.code.digest if code.code.files and not code.code.unknown else None
+
+
+def _print_code(code: CodeState) -> None:
+    digest = _digest_of(code)
+    if digest is None:
+        return
+    what = plural(len(code.code.files), "Python file")
+    if code.word is not None:
+        state = f"allowed for 'run' since {code.word.since}"
+    elif code.before is not None:
+        state = f"not what was allowed at {code.before.since}: 'run' shows what changed"
+    else:
+        state = "'run' uses none of them without --allow-code"
+    print(one_line(f"code      {digest.hex}: {what}; {state}", 2000))
+
+
 def _print_details(
-    details: listing.Details, claims: Claims | None, part: RunPart | None, resembles: str
+    details: listing.Details,
+    claims: Claims | None,
+    part: RunPart | None,
+    resembles: str,
+    code: CodeState,
 ) -> None:
     revision = details.revision
     damaged = dict(_damaged(details))
@@ -228,6 +261,7 @@ def _print_details(
     print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
     print(f"state     {_state(revision, len(damaged))}")
     _print_trust(claims, part, resembles)
+    _print_code(code)
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
     saved = saving(revision.size, details.stored)

@@ -1,5 +1,6 @@
 """Puts the assessor of an archive together from settings."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from outlast.core.manifest import Revision
 from outlast.features.trust.catalogue.library import has_library
 from outlast.features.trust.commands.options import read_small
 from outlast.features.trust.foreign.openssf_statement import SIGNATURE_FILE
+from outlast.features.trust.keys.identities import IdentityPins
 from outlast.features.trust.keys.pins import Pin
 from outlast.features.trust.records.assessor import FindForeign, TrustAssessor
 from outlast.features.trust.settings import TrustSettings
@@ -16,6 +18,8 @@ from outlast.store.archive import Archive
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+
+    from outlast.features.trust.foreign.sigstore_root import SigstoreRoot
 
 NAME = "trust"
 
@@ -39,12 +43,25 @@ def _foreign(archive: Archive, settings: TrustSettings) -> FindForeign:
         path = settings.signature_roots
         return () if path is None else read_roots(read_small(path, MAX_ROOTS, "certificates"))
 
+    @functools.cache
+    def sigstore_root() -> "SigstoreRoot | None":
+        from outlast.features.trust.foreign.sigstore_root import (  # noqa: PLC0415 - few have any
+            MAX_TRUST_ROOT,
+            SigstoreRoot,
+        )
+
+        path = settings.sigstore_root
+        if path is None:
+            return None
+        return SigstoreRoot.read(read_small(path, MAX_TRUST_ROOT, "trust root"))
+
     def find(revision: Revision, pins: Callable[[], list[Pin]]) -> tuple[ForeignSignature, ...]:
         if revision.find(SIGNATURE_FILE) is None:
             return ()
         from outlast.features.trust.foreign.openssf import OpenssfReader  # noqa: PLC0415 - likewise
 
-        return OpenssfReader(archive, roots).signatures(revision, pins)
+        reader = OpenssfReader(archive, roots, sigstore_root, IdentityPins(archive).all)
+        return reader.signatures(revision, pins)
 
     return find
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from outlast.features.trust.keys.identities import IdentityPins
 from outlast.features.trust.keys.pins import Pins, PinState
 from outlast.ops.doctor import Finding, Health
 from outlast.store.archive import Archive
@@ -32,18 +33,20 @@ def _statements(archive: Archive) -> Finding:
 
 
 def _pins(archive: Archive) -> Finding:
-    pins = Pins(archive)
-    if damaged := pins.damaged():
+    pins, identities = Pins(archive), IdentityPins(archive)
+    if damaged := [*pins.damaged(), *identities.damaged()]:
         named = ", ".join(archive.layout.name_of(pin.path) for pin in damaged[:_NAMED])
         return Finding(
             "pins",
             Health.WRONG,
-            f"{len(damaged)} pins of keys are damaged and do not count: {named}",
+            f"{len(damaged)} pins are damaged and do not count: {named}",
             "delete them, and pin the keys again with 'outlast key pin'",
         )
-    found = pins.all()
-    active = sum(pin.state is PinState.ACTIVE for pin in found)
-    return Finding("pins", Health.OK, f"{active} keys are pinned, {len(found) - active} have ended")
+    states = [pin.state for pin in pins.all()] + [one.state for one in identities.all()]
+    active = states.count(PinState.ACTIVE)
+    return Finding(
+        "pins", Health.OK, f"{active} keys are pinned, {len(states) - active} have ended"
+    )
 
 
 def _revoked(archive: Archive) -> Iterator[Finding]:

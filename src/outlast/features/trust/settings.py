@@ -26,7 +26,8 @@ class TrustSettings:
     lists of parties, as ``[KIND=]FILE[@DATE]``; `list_days`: how old they may be, in days.
     `evidence_key`: the key that signs records of pulls; `timestamps`: the URL of an authority for
     them, and `timestamp_roots` its root certificates. `signature_roots`: those of signatures of
-    other tools. `hub_commits`: whether a pull asks a hub for the text of the commit.
+    other tools; `sigstore_root`: the trust root of those by sigstore. `hub_commits`: whether a pull
+    asks a hub for the text of the commit.
     """
 
     rules: Path | None = None
@@ -40,6 +41,7 @@ class TrustSettings:
     timestamps: str = ""
     timestamp_roots: Path | None = None
     signature_roots: Path | None = None
+    sigstore_root: Path | None = None
     hub_commits: bool = True
     catalogues: tuple[str, ...] = ()
 
@@ -168,6 +170,16 @@ class TrustSection(ConfigSection, frozen=True):
             example="/etc/outlast/publisher-roots.pem",
         ),
     ] = None
+    sigstore_root: Annotated[
+        Text | None,
+        Meaning(
+            "The trusted_root.json of sigstore that OpenSSF model signatures by its certificates "
+            "have to lead to. No network is used.",
+            more="See [model signatures](model-signing.md)",
+            default="none: those are not checked",
+            example="/etc/outlast/trusted_root.json",
+        ),
+    ] = None
     hub_commits: Annotated[
         bool,
         Meaning(
@@ -199,6 +211,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         timestamps=_url("timestamps", said.timestamps),
         timestamp_roots=_path("timestamp-roots", said.timestamp_roots),
         signature_roots=_path("signature-roots", said.signature_roots),
+        sigstore_root=_path("sigstore-root", said.sigstore_root),
         hub_commits=said.hub_commits,
     )
 

@@ -1,5 +1,5 @@
-"""Which files of a model are code, by their names. `run` uses none of them, and lays none out for
-an engine.
+"""Which files of a model are code, by their names. `run` lays none of them out for an engine, which
+gets Python files alone, where the operator allowed them.
 """
 
 import re

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from outlast.core.digest import Digest
-from outlast.core.names import RepoId
+from outlast.core.names import RepoId, Target
 from outlast.features.trust.dossier import engine
 from outlast.features.trust.dossier.engine import engine_packages, read_lock
 from outlast.features.trust.dossier.page import page
 from outlast.features.trust.dossier.sections import PageSection, Warned
 from outlast.features.trust.screening.screening_log import _PART, _TYPE, NAME
+from outlast.intake.formats.model_code import ModelCode
+from outlast.ops.words.code import allow_code
 from outlast.store.archive import Archive
 from outlast.store.records.logs.line_log import LineLog
 from outlast.store.records.logs.sealed_runs import SealedRun, SealedRuns
@@ -128,7 +130,7 @@ def test_it_says_what_the_archive_knows(home: Path) -> None:
         "listed",
         "Apache-2.0",
         "https://hub.example",
-        "code: 'outlast run' never runs it",
+        "code: 'outlast run' does not use it",
         "pickle: it is a pickle",
         "names attributes of Python itself",
         "network namespace",
@@ -142,6 +144,16 @@ def test_it_says_what_the_archive_knows(home: Path) -> None:
     assert "verified" not in said
     assert result["sealed_runs"] == 2
     assert result["sha256"] == Digest.of(text.encode()).hex
+
+
+def test_code_that_may_run_is_named(home: Path) -> None:
+    with Archive(home / "archive") as archive:
+        digest = ModelCode.of(archive.revision(REPO)).digest.hex
+        allow_code(archive, Target(REPO, None), digest, dt.datetime.now(dt.UTC))
+    text, _ = write(home)
+    said = Reader(text).text
+    assert "code: the operator allowed 'outlast run' to use it" in said
+    assert digest in said
 
 
 def test_nothing_of_a_model_is_html_and_nothing_is_loaded(home: Path) -> None:

@@ -152,14 +152,6 @@ def test_pieces_of_files_are_not_checked(tmp_path: Path) -> None:
     assert (found["standing"], "pieces of files" in found["why"]) == ("not checked", True)
 
 
-def test_sigstore_is_not_checked_and_that_is_said(tmp_path: Path) -> None:
-    bundle = json.loads(vector("key"))
-    bundle["verificationMaterial"] = {"certificate": {"rawBytes": "AA=="}, "tlogEntries": []}
-    archived(tmp_path, {**FILES, "model.sig": json.dumps(bundle).encode()})
-    found = said(tmp_path)
-    assert (found["standing"], "sigstore" in found["why"]) == ("not checked", True)
-
-
 def payload_changed(change: Change) -> bytes:
     """A bundle whose statement was changed after it was signed."""
     bundle = json.loads(vector("key"))

@@ -42,6 +42,21 @@ class PinDocument(Document):
 
 
 @document("key")
+class PinnedIdentityDocument(Document):
+    """An identity of sigstore that is pinned in the archive, or was."""
+
+    type: Literal["pinned_identity"] = "pinned_identity"
+    namespace: Annotated[str, "whose models it counts for: `org` or `org/name`"]
+    identity: Annotated[str, "the mail address or URI in its certificates"]
+    issuer: Annotated[str, "the OpenID issuer that vouches for it"]
+    name: Annotated[str, "what you call it; may be empty"]
+    since: Annotated[str, "when (ISO 8601, UTC)"]
+    state: Annotated[PinState, "whether it counts"]
+    ended: Annotated[str, "when it was revoked; empty: it was not"]
+    why: Annotated[str, "why it was; empty: it was not"]
+
+
+@document("key")
 class KeyStatementDocument(Document):
     """A statement about a key: a rotation, or the end of a key."""
 

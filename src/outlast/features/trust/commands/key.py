@@ -10,14 +10,13 @@ from typing import Final
 import click
 
 from outlast.cli.edge import Session, common, session
-from outlast.cli.screen.render import print_document, print_table
+from outlast.cli.screen.render import print_document
 from outlast.core.errors import UsageError, one_line
 from outlast.core.printable import printable
 from outlast.features.trust.assemble import trust_assessor
+from outlast.features.trust.commands import identities
 from outlast.features.trust.commands.documents import (
-    KeyDocument,
     KeyStatementDocument,
-    PinDocument,
 )
 from outlast.features.trust.commands.options import (
     asking,
@@ -28,9 +27,10 @@ from outlast.features.trust.commands.options import (
     read_small,
     write_out,
 )
+from outlast.features.trust.commands.pins_shown import key_document, pin_document, show_all
+from outlast.features.trust.keys.identities import SigstoreIdentity
 from outlast.features.trust.keys.pins import How, Pin, PinRole, Pins, check_namespace
 from outlast.features.trust.keys.public import PublicKey
-from outlast.features.trust.keys.secret import OwnKey
 from outlast.features.trust.keys.signing import open_signer
 from outlast.features.trust.records import pinning
 from outlast.features.trust.records.key_statements import KeyRevocation, Rotation, signed
@@ -58,6 +58,7 @@ class _Wishes:
     no_passphrase: bool
     passphrase_file: Path | None
     out: Path | None
+    identity: SigstoreIdentity | None
 
 
 @click.command(
@@ -67,6 +68,7 @@ Examples:
   outlast key list
   outlast key export work > work.pub
   outlast key pin org ~/org.pub
+  outlast key pin org --identity release@org.example --issuer https://accounts.google.com
   outlast key pin '*' ~/observer.pub --role observer --name "Vienna mirror"
   outlast key export next --next-of work --for org --out rotation.json
   outlast key pin --file rotation.json
@@ -109,6 +111,16 @@ Exit status:
 @click.option("--next-of", "old", metavar="KEY", help="Of export: this key signs the rotation")
 @click.option("--for", "namespace", metavar="ORG", help="Of export and revoke: whose key it is")
 @click.option("--reason", metavar="TEXT", help="Of revoke: why, in one line")
+@click.option(
+    "--identity",
+    metavar="NAME",
+    help="Of pin and revoke: who signs by sigstore, a mail address or URI, in place of a key",
+)
+@click.option(
+    "--issuer",
+    metavar="URL",
+    help="With --identity: the OpenID issuer that vouches for it",
+)
 @click.option("--no-passphrase", is_flag=True, help="Of new: ask for none")
 @passphrase_option
 @click.option(
@@ -134,6 +146,8 @@ def key(
     no_passphrase: bool,
     passphrase_file: Path | None,
     out: Path | None,
+    identity: str | None,
+    issuer: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -148,8 +162,9 @@ def key(
     'pin ORG KEY' makes a key count for the models of ORG, or of ORG/NAME; KEY is a name of yours or
     a file of ssh-keygen, minisign or 'key export'. Where another key is pinned for a publisher, a
     new one is refused, unless a rotation by the old key or by one of its --recovery keys comes with
-    it. 'revoke KEY' ends its pins in this archive; with --for it also signs the end of your own
-    key, for others.
+    it. 'pin ORG --identity NAME --issuer URL' makes the signatures of that identity count that
+    sigstore's certificates vouch for, once 'sigstore-root' is set. 'revoke KEY' ends its pins in
+    this archive; with --for it also signs the end of your own key, for others.
     """
     if len(label) > _MOST_LABEL or not label.isprintable():
         raise UsageError(f"--name is a line of at most {_MOST_LABEL} characters")
@@ -168,6 +183,7 @@ def key(
         no_passphrase=no_passphrase,
         passphrase_file=passphrase_file,
         out=out,
+        identity=_identity(action, identity, issuer),
     )
     with session(home, as_json=as_json, quiet=quiet) as run:
         {"new": _new, "list": _list, "export": _export, "pin": _pin, "revoke": _revoke}[action](
@@ -175,11 +191,21 @@ def key(
         )
 
 
+def _identity(action: str, name: str | None, issuer: str | None) -> SigstoreIdentity | None:
+    if name is None and issuer is None:
+        return None
+    if name is None or issuer is None:
+        raise UsageError("--identity and --issuer go together")
+    if action not in {"pin", "revoke"}:
+        raise UsageError("--identity is for pin and revoke")
+    return SigstoreIdentity.checked(name, issuer)
+
+
 def _new(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
     (name,) = _exactly(words, "NAME")
     made = own_keys().new(name, _new_passphrase(wishes))
     if run.as_json:
-        print_document(_key_document(made))
+        print_document(key_document(made))
         return
     run.say(f"made {made.path}; only you can read it")
     if not (wishes.passphrase_file or wishes.no_passphrase or sys.stdin.isatty()):
@@ -206,25 +232,7 @@ def _new_passphrase(wishes: _Wishes) -> bytes | None:
 def _list(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
     del wishes
     _exactly(words)
-    mine = list(own_keys().all())
-    pins = []
-    if run.config.home.is_dir():
-        with run.archive() as archive:
-            pins = Pins(archive).all()
-    if run.as_json:
-        for own in mine:
-            print_document(_key_document(own))
-        for pin in pins:
-            print_document(_pin_document(pin))
-        return
-    if mine:
-        rows = [(own.name, own.public.kind.value, own.public.fingerprint) for own in mine]
-        print_table([("YOUR KEY", "KIND", "FINGERPRINT"), *rows])
-    if pins:
-        head = ("PINNED FOR", "ROLE", "NAME", "FINGERPRINT", "HOW", "SINCE", "STATE")
-        print_table([head, *map(_pin_row, pins)])
-    if not (mine or pins):
-        run.say("no keys of yours, and none are pinned")
+    show_all(run)
 
 
 def _export(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
@@ -232,7 +240,7 @@ def _export(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
     found = public_key(name)
     if wishes.old is None:
         if run.as_json:
-            print_document(_key_document(own_keys().get(name)))
+            print_document(key_document(own_keys().get(name)))
         else:
             print(f"{found.line} {printable(name)}" if own_keys().has(name) else found.line)
         return
@@ -251,6 +259,11 @@ def _export(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
 
 def _pin(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
     now = _now()
+    if wishes.identity is not None:
+        (name,) = _exactly(words, "ORG")
+        _refuse_options_of_keys(wishes)
+        identities.pin(run, name, wishes.identity, wishes.name, now)
+        return
     with run.archive(create=True) as archive:
         if wishes.file is not None:
             _exactly(words)
@@ -283,9 +296,14 @@ def _revoke(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
             ended = pinning.apply_revocation(archive, KeyRevocation.read(data), now)
         _tell_pins(run, ended, "revoked")
         return
-    (name,) = _exactly(words, "KEY")
     if wishes.reason is None:
         raise UsageError("say --reason TEXT", hint="those who pinned the key read it")
+    if wishes.identity is not None:
+        _exactly(words)
+        _refuse_options_of_keys(wishes)
+        identities.revoke(run, wishes.identity, wishes.reason, now)
+        return
+    (name,) = _exactly(words, "KEY")
     is_id = name.startswith("SHA256:")
     fingerprint = name if is_id else public_key(name).fingerprint
     if wishes.namespace is not None:
@@ -298,6 +316,13 @@ def _revoke(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
             if here or wishes.namespace is None:
                 ended = pinning.revoke_here(archive, fingerprint, wishes.reason, now)
                 _tell_pins(run, ended, "revoked")
+
+
+def _refuse_options_of_keys(wishes: _Wishes) -> None:
+    """An identity has no key, so it has no successor, and signs no end of itself."""
+    given = (wishes.recovery, wishes.also, wishes.first_use, wishes.file, wishes.old)
+    if any(given) or wishes.namespace or wishes.out or wishes.role is not PinRole.PUBLISHER:
+        raise UsageError("--identity is of a publisher, and goes without the options of keys")
 
 
 def _sign_end(run: Session, name: str, wishes: _Wishes) -> None:
@@ -368,41 +393,7 @@ def _tell_statement(
 def _tell_pins(run: Session, pins: Sequence[Pin], what: str) -> None:
     for pin in pins:
         if run.as_json:
-            print_document(_pin_document(pin))
+            print_document(pin_document(pin))
         else:
             run.say(one_line(f"{what}: {pin.label}", 1000))
             print(pin.key.fingerprint)
-
-
-def _key_document(own: OwnKey) -> KeyDocument:
-    return KeyDocument(
-        name=own.name,
-        kind=own.public.kind,
-        fingerprint=own.public.fingerprint,
-        public=own.public.line,
-        path=str(own.path),
-    )
-
-
-def _pin_document(pin: Pin) -> PinDocument:
-    return PinDocument(
-        namespace=pin.namespace,
-        role=pin.role,
-        name=pin.name,
-        kind=pin.key.kind,
-        fingerprint=pin.key.fingerprint,
-        how=pin.how,
-        since=pin.since,
-        state=pin.state,
-        ended=pin.ended,
-        why=pin.why,
-        recovery=pin.recovery,
-    )
-
-
-def _pin_row(pin: Pin) -> tuple[str, ...]:
-    state = pin.state.value if not pin.ended else f"{pin.state} {pin.ended}: {pin.why}"
-    return (
-        *(pin.namespace, pin.role.value, pin.name or "-", pin.key.fingerprint),
-        *(pin.how.value, pin.since, one_line(state, 200)),
-    )

@@ -15,6 +15,7 @@ from outlast.features.trust.screening.screening_log import ScreeningLog
 from outlast.intake.formats.chat_templates import ChatTemplate, templates_of
 from outlast.intake.formats.unsafe import Unsafe
 from outlast.intake.formats.withheld import unsafe_files
+from outlast.ops.words.code import CodeState, code_state
 from outlast.store.archive import Archive
 from outlast.store.records.logs.sealed_runs import SealedRun, SealedRuns
 from outlast.store.records.refs import Ref
@@ -23,7 +24,8 @@ from outlast.store.records.refs import Ref
 @dataclass(frozen=True, slots=True)
 class Dossier:
     """All that a page says. `unsafe` are files that are pickles, by path; `runs` are sealed runs,
-    the oldest first; `screening` is the newest line of the log about this commit.
+    the oldest first; `screening` is the newest line of the log about this commit; `code`: whether
+    its Python files may run.
     """
 
     model: DescribedModel
@@ -34,6 +36,7 @@ class Dossier:
     runs: Sequence[SealedRun]
     engine: Sequence[EnginePackage]
     screening: Mapping[str, Any] | None
+    code: CodeState
 
     @property
     def revision(self) -> Revision:
@@ -56,6 +59,7 @@ def gather(
         runs=list(SealedRuns(archive.layout.home).of(revision.digest)),
         engine=list(engine_packages()),
         screening=_newest_screening(archive, revision),
+        code=code_state(archive, revision),
     )
 
 

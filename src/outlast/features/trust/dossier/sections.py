@@ -15,6 +15,7 @@ from outlast.features.trust.rules.formats import formats_of
 from outlast.features.trust.rules.licences import read_licence
 from outlast.intake.formats.chat_templates import remarks
 from outlast.intake.formats.code_files import is_code
+from outlast.intake.formats.model_code import is_python
 
 MOST_FILES: Final = 20_000
 """Rows of the list of files. Guess: a page of 5 MB, which a browser prints."""
@@ -129,9 +130,23 @@ def _formats(found: Dossier) -> PageSection:
     facts = [(name, f"{count:,}") for name, count in sorted(counts.items())]
     rows = [("file", "why it deserves a look")]
     rows += [(path, Warned(f"pickle: {one.reason}")) for path, one in found.unsafe.items()]
-    rows += [(p, Warned("code: 'outlast run' never runs it")) for p in paths if is_code(p)]
+    rows += [(p, Warned(f"code: {_use_of(p, found)}")) for p in paths if is_code(p)]
+    if found.code.word is not None:
+        digest = found.code.code.digest.hex
+        facts.append(
+            ("code that 'outlast run' may use", f"{digest}, since {found.code.word.since}")
+        )
     text = "No pickle and no code was found." if len(rows) == 1 else ""
     return PageSection("Formats and code", (text,) if text else (), facts, _cut(rows))
+
+
+def _use_of(path: str, found: Dossier) -> str:
+    """What `run` does with a file of code."""
+    if not is_python(path):
+        return "'outlast run' never runs it"
+    if found.code.word is not None:
+        return "the operator allowed 'outlast run' to use it"
+    return "'outlast run' does not use it"
 
 
 def _templates(found: Dossier) -> PageSection:

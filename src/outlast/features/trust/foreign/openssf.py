@@ -10,6 +10,7 @@ from outlast.codec.memory import read
 from outlast.core.claims import ForeignSignature, ForeignStanding
 from outlast.core.errors import IntegrityError, MalformedError, OutlastError, one_line
 from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
 from outlast.features.trust.foreign.elliptic import certified_key, hint_of, is_signed
 from outlast.features.trust.foreign.openssf_bundle import MAX_SIGNATURE_FILE, OpenssfBundle
 from outlast.features.trust.foreign.openssf_statement import (
@@ -17,13 +18,17 @@ from outlast.features.trust.foreign.openssf_statement import (
     SIGNATURE_FILE,
     ModelStatement,
 )
-from outlast.features.trust.keys.extra import INSTALL, has_cryptography
+from outlast.features.trust.keys.extra import INSTALL, has_cryptography, has_sigstore
+from outlast.features.trust.keys.identities import IdentityPin
 from outlast.features.trust.keys.pins import Pin, PinRole, PinState
 from outlast.store.archive import Archive
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.x509 import Certificate
+
+    from outlast.features.trust.foreign.sigstore import SigstoreSigned
+    from outlast.features.trust.foreign.sigstore_root import SigstoreRoot
 
 FORMAT: Final = "OpenSSF model signature"
 BINDS_NO_NAME: Final = "it binds no name, revision or time, so the model is not published by it"
@@ -33,10 +38,14 @@ _MOST_WHO: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class OpenssfReader:
-    """Finds and checks the signature of a revision. `roots`: for those by certificate."""
+    """Finds and checks the signature of a revision. `roots`: for those by certificate;
+    `sigstore_root` and `identities`: for those by a certificate of sigstore.
+    """
 
     archive: Archive
     roots: "Callable[[], Sequence[Certificate]]"
+    sigstore_root: "Callable[[], SigstoreRoot | None]"
+    identities: Callable[[], Sequence[IdentityPin]]
 
     def signatures(
         self, revision: Revision, pins: Callable[[], list[Pin]]
@@ -56,14 +65,11 @@ class OpenssfReader:
             return _found(ForeignStanding.UNCHECKED, f"it cannot be read here: {error}")
         try:
             bundle = OpenssfBundle.read(data)
-            if bundle.is_sigstore:
-                return _found(
-                    ForeignStanding.UNCHECKED,
-                    "it is by a short-lived certificate of sigstore, whose log outlast does not "
-                    "check: use model-signing",
-                )
             statement = ModelStatement.read(bundle.payload)
-            who = self._who(bundle, [pin for pin in pins if pin.covers(revision.repo)])
+            if bundle.is_sigstore:
+                who = self._who_of_sigstore(data, bundle, revision.repo)
+            else:
+                who = self._who(bundle, [pin for pin in pins if pin.covers(revision.repo)])
             if who.unchecked:
                 return _found(ForeignStanding.UNCHECKED, who.unchecked)
             if not statement.has_whole_files:
@@ -86,7 +92,10 @@ class OpenssfReader:
         :class:`IntegrityError` where a key did not.
         """
         if bundle.chain:
-            roots = self.roots()
+            try:
+                roots = self.roots()
+            except OutlastError as error:
+                return _Who(unchecked=f"the roots cannot be used: {error}")
             if not roots:
                 return _Who(unchecked="it is by a certificate, and no 'signature-roots' are set")
             key, leaf = certified_key(bundle.chain, roots)
@@ -107,6 +116,29 @@ class OpenssfReader:
         name = one_line(bundle.hint, 16) or "that it does not name"
         return _Who(unchecked=f"it is by a key that is not pinned here: {name}")
 
+    def _who_of_sigstore(self, data: bytes, bundle: OpenssfBundle, repo: RepoId) -> "_Who":
+        """The same of a certificate of sigstore: its identity has to be pinned."""
+        if not has_sigstore():
+            return _Who(unchecked=f"it is by sigstore: {INSTALL}")
+        try:
+            root = self.sigstore_root()
+        except OutlastError as error:
+            return _Who(unchecked=f"the trust root cannot be used: {error}")
+        if root is None:
+            return _Who(unchecked="it is by sigstore, and no 'sigstore-root' is set")
+        from outlast.features.trust.foreign.sigstore import (  # noqa: PLC0415 - 1 s to import
+            SigstoreBundle,
+        )
+
+        found = SigstoreBundle.read(data)
+        if not root.has_log(found.log):
+            log = found.log.hex()[:16]
+            return _Who(unchecked=f"it is in a log that your trust root does not have: {log}")
+        signed = found.verified(root)
+        if signed.payload != bundle.payload:
+            raise MalformedError("it can be read in two ways")
+        return _who_signed(signed, [pin for pin in self.identities() if pin.covers(repo)])
+
 
 @dataclass(frozen=True, slots=True)
 class _Who:
@@ -114,6 +146,20 @@ class _Who:
 
     name: str = ""
     unchecked: str = ""
+
+
+def _who_signed(signed: "SigstoreSigned", pins: Sequence[IdentityPin]) -> _Who:
+    """Whose identity that is, by the pins that are about the model."""
+    mine = [pin for pin in pins if pin.identity == signed.identity]
+    who = one_line(str(signed.identity), _MOST_WHO)
+    if not mine:
+        return _Who(unchecked=f"it is by {who}, an identity that is not pinned here")
+    for pin in mine:
+        if pin.state is not PinState.REVOKED:
+            called = f"{pin.label}, " if pin.label else ""
+            at = signed.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            return _Who(f"{called}{who}, an identity pinned for {pin.namespace}, at {at}")
+    raise IntegrityError(f"the identity {who} was revoked at {mine[0].ended}")
 
 
 def _require(key: "EllipticCurvePublicKey", bundle: OpenssfBundle) -> None:

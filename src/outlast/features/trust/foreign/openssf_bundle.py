@@ -25,8 +25,8 @@ _MOST_RAW: Final = 1024
 @dataclass(frozen=True, slots=True)
 class OpenssfBundle:
     """`payload` and the `signature` over it; what checks that is a key (`hint`: the sha256 of its
-    PEM, "" in older files), a `chain` of certificates (DER, the signer's first), or neither:
-    `is_sigstore`.
+    PEM, "" in older files), a `chain` of certificates (DER, the signer's first), or a certificate
+    of sigstore with the entry of a log: `is_sigstore`.
     """
 
     payload: bytes
@@ -60,7 +60,7 @@ class OpenssfBundle:
             if not isinstance(hint, str) or len(hint) > _MOST_RAW:
                 raise MalformedError("the name of the key is no short text")
             return cls(payload, signature, hint=hint)
-        if "x509CertificateChain" in material:
+        if "x509CertificateChain" in material and not material.get("tlogEntries"):
             return cls(payload, signature, chain=_chain(material["x509CertificateChain"]))
         return cls(payload, signature, is_sigstore=True)
 

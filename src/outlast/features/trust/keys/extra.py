@@ -12,6 +12,11 @@ def has_cryptography() -> bool:
     return importlib.util.find_spec("cryptography") is not None
 
 
+def has_sigstore() -> bool:
+    """Whether signatures by certificates of sigstore can be checked here."""
+    return importlib.util.find_spec("sigstore") is not None
+
+
 def require_cryptography() -> None:
     """Raises :class:`UsageError` where `cryptography` is not installed."""
     if not has_cryptography():

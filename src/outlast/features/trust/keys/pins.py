@@ -5,23 +5,14 @@ when its key is retired or revoked.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import quote
 
-from outlast.core.errors import (
-    BadNameError,
-    CorruptError,
-    DamagedRecordError,
-    MalformedError,
-    one_line,
-)
+from outlast.core.errors import BadNameError, CorruptError, MalformedError, one_line
 from outlast.core.names import RepoId, RepoKind
+from outlast.features.trust.keys.pin_folder import DamagedPin, PinFolder
 from outlast.features.trust.keys.public import PublicKey, parse_line
-from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.records.equals import text_of
 from outlast.store.records.facts import load_document
@@ -163,81 +154,30 @@ def check_namespace(text: str, role: PinRole) -> str:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class DamagedPin:
-    """The file of a pin that cannot be read in either copy."""
-
-    path: Path
-    why: str
-
-
 class Pins:
-    """The pins of an archive. Thread-safe; read anew where another process changed them."""
+    """The pins of keys of an archive. Thread-safe; read anew where another process changed them."""
 
     def __init__(self, archive: Archive) -> None:
-        self._records = archive.records
-        self._layout = archive.layout
-        self._root = archive.layout.trust / _FOLDER
+        self._folder = PinFolder(archive, _FOLDER, Pin.decode, _name_of)
 
     @property
     def stamp(self) -> int:
         """Another number whenever a pin may be another."""
-        try:
-            return os.stat(self._root).st_mtime_ns
-        except FileNotFoundError:
-            return 0
+        return self._folder.stamp
 
     def all(self) -> list[Pin]:
         """All that can be read, by namespace, role and key."""
-        return [found for found in self._all() if isinstance(found, Pin)]
+        return [found for found in self._folder.all() if isinstance(found, Pin)]
 
     def damaged(self) -> list[DamagedPin]:
         """Those that cannot be read: their keys do not count."""
-        return [found for found in self._all() if isinstance(found, DamagedPin)]
+        return [found for found in self._folder.all() if isinstance(found, DamagedPin)]
 
     def put(self, writer: WriteSession, pin: Pin) -> None:
         """Takes the place of the pin of that key with that role for that namespace."""
-        path = self._path(pin)
-        with disk.reporting(path):
-            self._records.write_twice(writer, path, pin.encode())
-            disk.touch(self._root)
+        self._folder.put(writer, pin)
 
-    @disk.reported
-    def _all(self) -> list[Pin | DamagedPin]:
-        folders = [self._root / namespace for namespace in self._namespaces()]
-        return [self._read(folder / name) for folder in folders for name in self._names(folder)]
 
-    def _names(self, folder: Path) -> list[str]:
-        """Of all that is there, also of what is no file: that is a damaged pin."""
-        both = (folder, self._layout.second_of(folder))
-        return sorted({name for one in both if one.is_dir() for name in disk.listed(one)})
-
-    def _namespaces(self) -> list[str]:
-        roots = (self._root, self._layout.second_of(self._root))
-        return sorted({n for root in roots for n in disk.listed(root) if (root / n).is_dir()})
-
-    def _read(self, path: Path) -> Pin | DamagedPin:
-        """A pin: from its second copy where the first is damaged."""
-        why = ""
-        try:
-            return self._decoded(path, self._records.read(path))
-        except (DamagedRecordError, CorruptError) as error:
-            why = str(error)
-        except FileNotFoundError:
-            why = "it is missing, or no plain file"
-        try:
-            if (body := self._records.read_second(path)) is not None:
-                return self._decoded(path, body)
-        except CorruptError:
-            pass
-        return DamagedPin(path, why)
-
-    def _decoded(self, path: Path, body: bytes) -> Pin:
-        pin = Pin.decode(body)
-        if self._path(pin) != path:
-            raise CorruptError("it lies under another name")
-        return pin
-
-    def _path(self, pin: Pin) -> Path:
-        digest = pin.key.fingerprint.removeprefix("SHA256:").replace("/", "_").replace("+", "-")
-        return self._root / quote(pin.namespace, safe="") / f"{pin.role}-{digest}"
+def _name_of(pin: Pin) -> str:
+    digest = pin.key.fingerprint.removeprefix("SHA256:").replace("/", "_").replace("+", "-")
+    return f"{pin.role}-{digest}"

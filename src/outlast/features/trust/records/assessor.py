@@ -24,6 +24,7 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.features.trust.foreign.cosign import judge
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
+from outlast.features.trust.keys.identities import IdentityPins
 from outlast.features.trust.keys.pins import Pin, Pins, PinState
 from outlast.features.trust.records.heights import Height, Heights, heights_of
 from outlast.features.trust.records.hub_commit import proof_of
@@ -77,11 +78,12 @@ class TrustAssessor:
         self._foreign = foreign
         self._now = now
         self._pins = Pins(archive)
+        self._identities = IdentityPins(archive)
         self._heights = heights_of(archive)
         self._lock = threading.Lock()
         self._cache = _Cache()
         self._seen_foreign: OrderedDict[
-            Digest, tuple[tuple[int, int], tuple[ForeignSignature, ...]]
+            Digest, tuple[tuple[int, ...], tuple[ForeignSignature, ...]]
         ] = OrderedDict()
         self._proofs: OrderedDict[Digest, tuple[int, CommitProof | None]] = OrderedDict()
 
@@ -135,7 +137,7 @@ class TrustAssessor:
         read once, while the pins stay, and no more of them come.
         """
         records = view.cosigned.get(manifest, [])
-        stamp = self._pins.stamp, len(records)
+        stamp = self._pins.stamp, self._identities.stamp, len(records)
         with self._lock:
             known = self._seen_foreign.get(manifest)
         if known is None or known[0] != stamp:
