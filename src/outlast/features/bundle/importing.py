@@ -9,6 +9,7 @@ from typing import Final
 from outlast.codec import merkle
 from outlast.codec.bundle.contents import (
     ATTESTATIONS,
+    CATALOGUES,
     BundledBlob,
     BundledModel,
     BundledRef,
@@ -46,6 +47,7 @@ from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
 from outlast.store.index import load_manifest
 from outlast.store.records.attestations import MAX_ATTESTATION, MOST_FROM_OTHERS, SUFFIX
+from outlast.store.records.catalogues import MOST_BYTES, MOST_FILE, keep_brought
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
@@ -70,7 +72,8 @@ class Refused:
 class Imported:
     """What became of one bundle. `revisions` are those that are whole in the archive now, with
     those of them that are `new`; of the refs, `moved` name another commit than before or are new,
-    `kept` stayed although the bundle says something else. `statements`: signed ones that are new.
+    `kept` stayed although the bundle says something else. `statements`: signed ones that are new;
+    `catalogues`: those that came along, which prove nothing yet.
     """
 
     bundle: OpenBundle
@@ -85,6 +88,7 @@ class Imported:
     refused: list[Refused] = field(default_factory=list)
     repaired: int = 0
     statements: int = 0
+    catalogues: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
@@ -375,9 +379,33 @@ class _Import:
         for revision in self.result.new:
             record_acquired(self._archive, self._control, revision, self._source)
 
+    def _take_catalogues(self) -> None:
+        """Keeps the catalogues apart, where a sync reads them: here nothing of them is believed."""
+        found: dict[str, list[Record]] = {}
+        for record in self._bundle.contents.records:
+            if record.path.startswith(CATALOGUES):
+                name = record.path.removeprefix(CATALOGUES).partition("/")[0]
+                found.setdefault(name, []).append(record)
+        for name, records in found.items():
+            try:
+                too_large = any(record.size > MOST_FILE for record in records)
+                if too_large or sum(record.size for record in records) > MOST_BYTES:
+                    raise MalformedError("a catalogue that is too large")
+                prefix = f"{CATALOGUES}{name}/"
+                files = {
+                    record.path.removeprefix(prefix): self._bundle.record(record)
+                    for record in records
+                }
+                keep_brought(self._archive.layout.home, name, files)
+            except OutlastError as error:
+                self._refuse(f"catalogue {name}", error)
+            else:
+                self.result.catalogues.append(name)
+
     # What follows from them
 
     def _finish(self) -> None:
+        self._take_catalogues()
         whole: set[tuple[RepoId, GitOid]] = set()
         for _, repo, revision in self._begun:
             known = self._archive.load(repo, revision.id)
