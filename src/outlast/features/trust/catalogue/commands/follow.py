@@ -44,6 +44,7 @@ from outlast.sources.http import HttpClient
 from outlast.store.records.catalogues import brought_names
 
 _SHOWN = 10
+_DHT = "dht"
 
 
 @click.command(
@@ -159,8 +160,8 @@ Exit status:
 @click.option(
     "--from",
     "from_",
-    metavar="URL|FOLDER|bundle:NAME",
-    help="Read it there, this once; what proves it is the same",
+    metavar="URL|FOLDER|bundle:NAME|dht",
+    help="Read it there, this once, or where the DHT says; what proves it is the same",
 )
 @common
 @shared.needs_library
@@ -208,6 +209,14 @@ def _sync_from(run: Session, http: HttpClient, record: FollowRecord, place: str 
     the exit status.
     """
     home, name = run.config.home, record.name
+    if place == _DHT:
+        from outlast.features.trust.catalogue.commands.announce import (  # noqa: PLC0415 - libtorrent
+            find_newest,
+        )
+
+        found = find_newest(run, http, record)
+        run.say(f"the DHT names {found.name}")
+        return _sync(run, name, found)
     try:
         return _sync(run, name, open_place(http, place or record.place, home))
     except (TransientError, NotFoundError, CatalogueRefusedError) as error:
