@@ -48,8 +48,8 @@ def publish(home: Path, *models: str) -> None:
 
 
 def export(home: Path, usb: Path, *more: str) -> Call:
-    words = ("export", "lab/one", "--to", usb, "--catalogue", "acme", "--parity", "0", *more)
-    return inside(*words, home=home)
+    words = ("export", "lab/one", "--catalogue", "acme", "--parity", "0", "--to", usb)
+    return inside(*words, *more, home=home)
 
 
 def root_of(usb: Path) -> Path:

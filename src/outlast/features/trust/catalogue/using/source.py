@@ -131,6 +131,19 @@ class CatalogueSource:
                 found.setdefault(source.name, source)
         return list(found.values())
 
+    def disputes(self, repo: RepoId) -> list[str]:
+        """The revisions of a model of which catalogues list different manifests, a line each."""
+        listed: dict[str, dict[Digest, list[str]]] = {}
+        for one in self._catalogues.of_model(repo):
+            sides = listed.setdefault(one.entry.name.path, {})
+            sides.setdefault(one.entry.manifest, []).append(one.record.name)
+        return [
+            f"catalogues list different manifests of {path}: "
+            + ", ".join(f"{' and '.join(names)} {digest.short}…" for digest, names in sides.items())
+            for path, sides in sorted(listed.items())
+            if len(sides) > 1
+        ]
+
     def offers(self, query: str) -> list[tuple[str, Offer]]:
         """The newest revision of each model with `query` in its name, by catalogue."""
         found = []
