@@ -148,6 +148,7 @@ SEEN: Final = {
 LOCAL: Final = {
     *(
         "--any-base",
+        "--catalogue",
         "--data",
         "--rank",
         "--alpha",
