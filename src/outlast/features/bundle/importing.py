@@ -44,10 +44,10 @@ from outlast.sources.base import Listing, RepoClaims
 from outlast.sources.bundle.opened import OpenBundle
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.evidence.catalogues import MOST_BYTES, MOST_FILE, keep_brought
 from outlast.store.garbage.trash import room_hint
 from outlast.store.index import load_manifest
 from outlast.store.records.attestations import MAX_ATTESTATION, MOST_FROM_OTHERS, SUFFIX
-from outlast.store.records.catalogues import MOST_BYTES, MOST_FILE, keep_brought
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession

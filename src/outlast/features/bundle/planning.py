@@ -35,9 +35,9 @@ from outlast.features.bundle.archive_stream import payload_form
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive
+from outlast.store.evidence.catalogues import read_metadata
 from outlast.store.forms import StoredForm
 from outlast.store.records.attestations import SUFFIX
-from outlast.store.records.catalogues import read_metadata
 from outlast.store.records.refs import Ref
 
 _PLACEHOLDER: Final = PartLayout(1 << 20, 1 << 20, 254, 1)

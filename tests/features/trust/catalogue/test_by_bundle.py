@@ -9,7 +9,7 @@ import pytest
 
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.features.trust.catalogue.folders import read_record
-from outlast.store.records.catalogues import (
+from outlast.store.evidence.catalogues import (
     brought_folder,
     brought_names,
     keep_brought,

@@ -13,9 +13,9 @@ from outlast.core.manifest import load_json
 from outlast.features.trust.catalogue.clock import read_time, write_time
 from outlast.features.trust.catalogue.names import check_catalogue
 from outlast.store import disk
-from outlast.store.records.catalogues import FOLDER as _FOLDER
-from outlast.store.records.catalogues import FOLLOWED as _FOLLOWED
-from outlast.store.records.catalogues import OWN as _OWN
+from outlast.store.evidence.catalogues import FOLDER as _FOLDER
+from outlast.store.evidence.catalogues import FOLLOWED as _FOLLOWED
+from outlast.store.evidence.catalogues import OWN as _OWN
 from outlast.store.records.sealed import seal, unseal
 
 _RECORD: Final = "follow.json"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from outlast.core.digest import GitOid
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.core.names import RepoId, RepoKind
-from outlast.store.records.catalogues import check_catalogue
+from outlast.store.evidence.catalogues import check_catalogue
 
 __all__ = [
     "EVERYTHING",

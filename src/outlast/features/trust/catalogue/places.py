@@ -20,7 +20,7 @@ from outlast.core.errors import (
 from outlast.core.names import check_path
 from outlast.sources.http import HttpClient
 from outlast.store import disk
-from outlast.store.records.catalogues import brought_folder, brought_names
+from outlast.store.evidence.catalogues import brought_folder, brought_names
 
 _ABSENT: Final = frozenset({403, 404, 410})
 _MOST_URL: Final = 2048

@@ -41,7 +41,7 @@ from outlast.features.trust.catalogue.sync import Synced, follow, sync, unfollow
 from outlast.features.trust.catalogue.trusted import ROOT
 from outlast.features.trust.catalogue.tuning import TUNING
 from outlast.sources.http import HttpClient
-from outlast.store.records.catalogues import brought_names
+from outlast.store.evidence.catalogues import brought_names
 
 _SHOWN = 10
 _DHT = "dht"
