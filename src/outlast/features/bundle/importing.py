@@ -9,7 +9,6 @@ from typing import Final
 from outlast.codec import merkle
 from outlast.codec.bundle.contents import (
     ATTESTATIONS,
-    CATALOGUES,
     BundledBlob,
     BundledModel,
     BundledRef,
@@ -34,6 +33,7 @@ from outlast.core.sizes import human_size
 from outlast.features.bundle.buffers import Buffers
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.spare_blocks import SpareBlocks
+from outlast.features.bundle.take_catalogues import take_catalogues
 from outlast.features.bundle.take_payload import Received, keep, receive
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.fetch.revision import forget, seal, start_draft
@@ -44,7 +44,6 @@ from outlast.sources.base import Listing, RepoClaims
 from outlast.sources.bundle.opened import OpenBundle
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.evidence.catalogues import MOST_BYTES, MOST_FILE, keep_brought
 from outlast.store.garbage.trash import room_hint
 from outlast.store.index import load_manifest
 from outlast.store.records.attestations import MAX_ATTESTATION, MOST_FROM_OTHERS, SUFFIX
@@ -177,6 +176,11 @@ class _Import:
             keeping.abandon()
             self._acknowledge()
         self._finish()
+        for name, fault in take_catalogues(self._archive, self._bundle):
+            if fault is None:
+                self.result.catalogues.append(name)
+            else:
+                self._refuse(f"catalogue {name}", fault)
 
     # Revisions
 
@@ -379,33 +383,9 @@ class _Import:
         for revision in self.result.new:
             record_acquired(self._archive, self._control, revision, self._source)
 
-    def _take_catalogues(self) -> None:
-        """Keeps the catalogues apart, where a sync reads them: here nothing of them is believed."""
-        found: dict[str, list[Record]] = {}
-        for record in self._bundle.contents.records:
-            if record.path.startswith(CATALOGUES):
-                name = record.path.removeprefix(CATALOGUES).partition("/")[0]
-                found.setdefault(name, []).append(record)
-        for name, records in found.items():
-            try:
-                too_large = any(record.size > MOST_FILE for record in records)
-                if too_large or sum(record.size for record in records) > MOST_BYTES:
-                    raise MalformedError("a catalogue that is too large")
-                prefix = f"{CATALOGUES}{name}/"
-                files = {
-                    record.path.removeprefix(prefix): self._bundle.record(record)
-                    for record in records
-                }
-                keep_brought(self._archive.layout.home, name, files)
-            except OutlastError as error:
-                self._refuse(f"catalogue {name}", error)
-            else:
-                self.result.catalogues.append(name)
-
     # What follows from them
 
     def _finish(self) -> None:
-        self._take_catalogues()
         whole: set[tuple[RepoId, GitOid]] = set()
         for _, repo, revision in self._begun:
             known = self._archive.load(repo, revision.id)

@@ -8,6 +8,7 @@ import pyrage
 import pytest
 
 from outlast.core.errors import BadNameError, MalformedError
+from outlast.features.bundle import take_catalogues
 from outlast.features.trust.catalogue.folders import read_record
 from outlast.store.evidence.catalogues import (
     brought_folder,
@@ -162,6 +163,20 @@ def test_files_that_no_catalogue_has(tmp_path: Path, files: Mapping[str, bytes])
     with pytest.raises(BadNameError):
         keep_brought(tmp_path, "acme", files)
     assert brought_names(tmp_path) == []
+
+
+def test_a_catalogue_that_is_too_large_is_left(
+    operator: Path, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the bundle is taken."""
+    usb = tmp_path / "usb"
+    export(operator, usb).ok()
+    monkeypatch.setattr(take_catalogues, "MOST_FILE", 200)
+    call = inside("import", usb, "--json", home=there)
+    (refused,) = call.result["refused"]
+    assert (refused["what"], refused["code"]) == ("catalogue acme", "malformed")
+    assert (len(call.result["new"]), call.result["catalogues"]) == (1, [])
+    assert brought_names(there / "archive") == []
 
 
 def test_names_and_numbers_are_bounded(tmp_path: Path) -> None:

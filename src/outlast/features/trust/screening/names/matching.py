@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from math import log
 from typing import Final
 
@@ -82,7 +83,7 @@ class NameIndex:
         self._words: dict[str, list[int]] = {}
         self._near = NearNames(tuning)
         self._word_sounds: dict[str, list[int]] = {}
-        self._bones: dict[bool, dict[str, list[int]]] = {False: {}, True: {}}
+        self._abjad: dict[str, list[int]] = {}
         for one in lists:
             for party in one.parties:
                 if party.kind is not PartyKind.CRAFT:
@@ -122,9 +123,8 @@ class NameIndex:
             for key in bare_keys or keys:
                 if len(key) >= self._tuning.least_sound:
                     self._sounds.setdefault(sound(key), []).append(number)
-            if bones := forms.bones:
-                self._bones[forms.abjad].setdefault(bones, []).append(number)
             if forms.abjad:
+                self._abjad.setdefault(forms.bones, []).append(number)
                 continue
             for word in set(forms.bare):
                 if len(word) >= self._tuning.least:
@@ -132,12 +132,25 @@ class NameIndex:
                     self._word_sounds.setdefault(sound(word), []).append(number)
             self._near.add("".join(forms.bare or forms.whole), number)
 
+    @cached_property
+    def _consonants(self) -> dict[str, list[int]]:
+        """The names in other scripts than the Arabic, by their consonants: made when the first name
+        in that script is looked up.
+        """
+        found: dict[str, list[int]] = {}
+        for number, one in enumerate(self._names):
+            if not one.forms.abjad and (bones := one.forms.bones):
+                found.setdefault(bones, []).append(number)
+        return found
+
     def _candidates(self, forms: NameForms) -> Iterable[int]:
         found: dict[int, None] = {}
-        if forms.bones:  # of names in the other kind of script
-            found |= dict.fromkeys(self._bones[not forms.abjad].get(forms.bones, ()))
         if forms.abjad:
-            return found | dict.fromkeys(self._bones[True].get(forms.bones, ()))
+            found |= dict.fromkeys(self._consonants.get(forms.bones, ()))
+        if self._abjad and forms.bones:
+            found |= dict.fromkeys(self._abjad.get(forms.bones, ()))
+        if forms.abjad:
+            return found
         for key in forms.keys | forms.bare_keys:
             found |= dict.fromkeys(self._keys.get(key, ()))
         for key in _sounding(forms):
