@@ -29,6 +29,8 @@ from outlast.intake.formats.model_code import ModelCode
 from outlast.ops.words.code import allow_code
 from outlast.sources.peer_documents import CopiesSaid, HeldAs, ManifestSaid
 from outlast.store.archive import Archive
+from outlast.swarm.client.dht import Dht
+from outlast.swarm.settings import SwarmSettings
 from tests.cli.call import Call, end_all, finish, inside, outlast, start
 from tests.cli.conftest import FILES
 from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, results_of
@@ -38,6 +40,7 @@ from tests.features.gateway.upstream import providers
 from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
+from tests.ports import free_port
 from tests.realweights import WeightsUnavailableError
 from tests.registrysim import RegistrySim, modelpack
 from tests.serve.peers import Peer, archive_files
@@ -575,6 +578,19 @@ def judging(world: World) -> None:
     screening(world)
 
 
+def announcing(world: World) -> None:
+    """To a DHT on loopback."""
+    port = free_port()
+    routers = (("127.0.0.1", port),)
+    config = world.home / "dht.toml"
+    config.write_text(f'[swarm]\ndht = true\ndht-routers = ["127.0.0.1:{port}"]\n')
+    env = {"OUTLAST_SWARM": "1", "OUTLAST_CONFIG": str(config)}
+    words = ("catalogue", "announce", "acme", "--at", "http://127.0.0.1:9/c")
+    keys = ("--keys", world.home / "config" / "outlast" / "catalogues" / "acme")
+    with Dht(SwarmSettings(dht=True, dht_port=port, dht_routers=routers), 1):
+        assert world(*words, *keys, env=env).result["nodes"]
+
+
 def cataloguing(world: World) -> None:
     world("catalogue", "init", "acme")
     world("catalogue", "add", "acme", "me/mine", "--dry-run")
@@ -585,6 +601,7 @@ def cataloguing(world: World) -> None:
     assert len(world("catalogue", "ls").documents) == 2
     assert world("catalogue", "ls", "theirs").result["repo"] == "me/mine"
     assert not world("catalogue", "sync").result["changed"]
+    announcing(world)
     assert not world("catalogue", "unfollow", "theirs").result["dry_run"]
 
 

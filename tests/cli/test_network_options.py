@@ -47,6 +47,12 @@ SEEN: Final = {
         "tests/features/trust/catalogue/test_use.py"
         "::test_a_pull_asks_the_catalogue_where_the_hub_does_not_answer"
     ),
+    ("catalogue announce", "--at"): (
+        "tests/features/trust/catalogue/test_by_dht.py::test_a_follower_finds_the_newest_state"
+    ),
+    ("catalogue sync", "--from"): (
+        "tests/features/trust/catalogue/test_by_bundle.py::test_from_a_medium_this_once"
+    ),
     ("evidence", "--timestamp"): (
         "tests/features/trust/evidence/test_evidence_command.py"
         "::test_a_timestamp_is_checked_by_us_and_by_openssl"
@@ -142,6 +148,7 @@ SEEN: Final = {
 LOCAL: Final = {
     *(
         "--any-base",
+        "--catalogue",
         "--data",
         "--rank",
         "--alpha",

@@ -91,6 +91,9 @@ class Finder(Protocol):
     def sources_of(self, home: "Path", http: "HttpClient", repo: "RepoId") -> "list[Source]":
         """Sources that may have the files of a model."""
 
+    def disputes(self, home: "Path", http: "HttpClient", repo: "RepoId") -> list[str]:
+        """What its places say against each other of a model, in a line each."""
+
     def offers(self, home: "Path", http: "HttpClient", query: str) -> "list[tuple[str, Offer]]":
         """Revisions of models with `query` in their names; before each, which place lists it."""
 

@@ -1,7 +1,7 @@
 """``outlast locate``."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -89,7 +89,9 @@ def find_holders(
         with open_places(run.config.upstreams(urls), run.config.http()) as sources:
             http = HttpClient(run.config.http())
             known = {source.name for source in sources}
+            disputes: list[str] = []
             for finder in () if words else finders(run.features):
+                disputes += finder.disputes(run.config.home, http, target.repo)
                 more = finder.sources_of(run.config.home, http, target.repo)
                 sources += [source for source in more if source.name not in known]
             found = locate(
@@ -101,7 +103,7 @@ def find_holders(
                 tuning=Tuning(answer=timeout),
             )
         status = _status(found)
-        _print(run, found, status)
+        _print(run, found, status, disputes)
     return status
 
 
@@ -140,12 +142,12 @@ def _status(found: Located) -> int:
     return _NONE if found.is_sure else TransientError.exit_code
 
 
-def _print(run: Session, found: Located, status: int) -> None:
+def _print(run: Session, found: Located, status: int, disputes: Sequence[str]) -> None:
     rows = [found.here, *found.others]
     if run.as_json:
         for holder in rows:
             print_document(_document(holder))
-        print_document(_summary(found, status))
+        print_document(_summary(found, status, disputes))
         return
     wanted = found.wanted
     head = ("HOLDER", "KIND", "FILES", "BYTES", "COMMIT", "STATE", "NOTE")
@@ -157,6 +159,8 @@ def _print(run: Session, found: Located, status: int) -> None:
     )
     if wanted.closed:
         run.say("it is restricted: no node that is not a static peer, tracker or DHT was asked")
+    for text in disputes:
+        run.say(one_line(text))
     if found.silent:
         run.say(f"{plural(found.silent, 'node')} on the LAN have nothing of it")
     run.say(
@@ -191,7 +195,7 @@ def _document(holder: Holder) -> HolderDocument:
     )
 
 
-def _summary(found: Located, status: int) -> LocatedDocument:
+def _summary(found: Located, status: int, disputes: Sequence[str]) -> LocatedDocument:
     wanted = found.wanted
     return LocatedDocument(
         repo=wanted.repo,
@@ -205,4 +209,5 @@ def _summary(found: Located, status: int) -> LocatedDocument:
         elsewhere=found.is_safe,
         nodes_without=found.silent,
         status=status,
+        disputes=disputes,
     )

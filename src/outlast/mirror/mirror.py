@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from outlast.core.control import Control
-from outlast.core.digest import Digest, GitOid
+from outlast.core.digest import GitOid
 from outlast.core.errors import (
     BusyError,
     Cancelled,
@@ -52,6 +52,7 @@ from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.questions import Question, Questions
 from outlast.mirror.quota import Quota
+from outlast.mirror.recording import record_came_through
 from outlast.mirror.ref_lists import RefLists
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
@@ -63,8 +64,6 @@ from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.cached.holds import HeldRevisions
-from outlast.store.evidence.acquisition import Acquisition
-from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -452,20 +451,6 @@ class Mirror:
         else:
             self._complete(repo, commit)
 
-    def _record(self, repo: RepoId, commit: GitOid, manifest: Digest) -> None:
-        """Keeps evidence of what came through, where a feature does."""
-        revision = self.archive.load(repo, commit)
-        if self.archive.recorder is None or revision is None:
-            return
-        seen = self.archive.seen.get(repo)
-        rows = () if seen is None else seen.of(commit, listing_digest(entries_of(revision)))
-        refs = [ref.name for ref in self.archive.refs.list(repo) if ref.commit == commit]
-        acquired = Acquisition(
-            manifest, revision, refs[0] if refs else "", rows[0].hub if rows else ""
-        )
-        if said := self.archive.recorder.record(acquired):
-            self._control.emit(Note(said))
-
     def _complete(self, repo: RepoId, commit: GitOid) -> None:
         """Turns a draft into a manifest when its last file is here."""
         revision = self.archive.load(repo, commit)
@@ -473,5 +458,6 @@ class Mirror:
             return
         with self.archive.writer() as writer:
             digest, _partial = seal(self.archive, writer, repo, commit)
-        self._record(repo, commit, digest)
+        if (whole := self.archive.load(repo, commit)) is not None:
+            record_came_through(self.archive, self._sources, self._control, whole, digest)
         warn(self._control, Suspects(self.archive).of(revision), f"{repo}@{commit.hex[:12]}: ")

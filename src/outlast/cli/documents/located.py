@@ -1,5 +1,6 @@
 """Lines of `locate`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -40,6 +41,9 @@ class LocatedDocument(Document):
     elsewhere: Annotated[bool, "whether the others together have all files"]
     nodes_without: Annotated[int, "nodes on the LAN that have no file of it"]
     status: Annotated[int, "the exit status"]
+    disputes: Annotated[
+        Sequence[str], "what followed catalogues say against each other of it, in a line each"
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

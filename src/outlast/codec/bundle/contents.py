@@ -29,11 +29,17 @@ MAX_RECORD: Final = 512 * 1024 * 1024
 """Bytes of a record: a manifest may have as many."""
 MANIFESTS: Final = "manifests/"
 ATTESTATIONS: Final = "attestations/"
+CATALOGUES: Final = "catalogues/"
 WHEELS: Final = "wheels/"
 INSTALLER: Final = "install.sh"
 _PROGRAM: Final = re.compile(
     r"install\.sh|wheels/(SHA256SUMS|requirements\.txt|[A-Za-z0-9][A-Za-z0-9._+-]{0,199}\.whl)"
 )
+_CATALOGUE: Final = re.compile(
+    r"catalogues/[a-z0-9][a-z0-9-]{0,39}/metadata/"
+    r"(?:[1-9][0-9]{0,9}\.)?[A-Za-z0-9][A-Za-z0-9._%-]{0,300}\.json"
+)
+"""A signed file of a catalogue: a TUF repository without its targets."""
 
 _T = TypeVar("_T")
 
@@ -318,7 +324,7 @@ class BundleContents:
 def _is_record(path: str, sha256: Digest) -> bool:
     if path.startswith(ATTESTATIONS) or path == f"{MANIFESTS}{sha256}.json":
         return True
-    return _PROGRAM.fullmatch(path) is not None
+    return _PROGRAM.fullmatch(path) is not None or _CATALOGUE.fullmatch(path) is not None
 
 
 def layout_json(layout: PartLayout) -> dict[str, int]:

@@ -33,6 +33,7 @@ from outlast.core.sizes import human_size
 from outlast.features.bundle.buffers import Buffers
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.spare_blocks import SpareBlocks
+from outlast.features.bundle.take_catalogues import take_catalogues
 from outlast.features.bundle.take_payload import Received, keep, receive
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.fetch.revision import forget, seal, start_draft
@@ -70,7 +71,8 @@ class Refused:
 class Imported:
     """What became of one bundle. `revisions` are those that are whole in the archive now, with
     those of them that are `new`; of the refs, `moved` name another commit than before or are new,
-    `kept` stayed although the bundle says something else. `statements`: signed ones that are new.
+    `kept` stayed although the bundle says something else. `statements`: signed ones that are new;
+    `catalogues`: those that came along, which prove nothing yet.
     """
 
     bundle: OpenBundle
@@ -85,6 +87,7 @@ class Imported:
     refused: list[Refused] = field(default_factory=list)
     repaired: int = 0
     statements: int = 0
+    catalogues: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
@@ -173,6 +176,11 @@ class _Import:
             keeping.abandon()
             self._acknowledge()
         self._finish()
+        for name, fault in take_catalogues(self._archive, self._bundle):
+            if fault is None:
+                self.result.catalogues.append(name)
+            else:
+                self._refuse(f"catalogue {name}", fault)
 
     # Revisions
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from outlast.codec.bundle.contents import (
     ATTESTATIONS,
+    CATALOGUES,
     MANIFESTS,
     BundleContents,
     BundledBlob,
@@ -34,6 +35,7 @@ from outlast.features.bundle.archive_stream import payload_form
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive
+from outlast.store.evidence.catalogues import read_metadata
 from outlast.store.forms import StoredForm
 from outlast.store.records.attestations import SUFFIX
 from outlast.store.records.refs import Ref
@@ -67,7 +69,7 @@ class KnownThere:
 class ExportWishes:
     """What is asked for. `part_size`: bytes of the largest file; `parity`: percent of the parts
     that may be lost; `restricted`: private and gated models may go too; `program`: files that
-    install outlast there, by path.
+    install outlast there, by path; `catalogues`: those of this archive that go along, by name.
     """
 
     plain: bool = False
@@ -76,6 +78,7 @@ class ExportWishes:
     restricted: bool = False
     known: KnownThere = field(default_factory=KnownThere)
     program: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    catalogues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +206,13 @@ def _bundled(ref: Ref) -> BundledRef:
 def _records(
     archive: Archive, revisions: Sequence[Revision], wishes: ExportWishes
 ) -> list[tuple[str, Digest, bytes]]:
-    """The manifests that the reader lacks, the signed statements about all of them, and the files
-    that install outlast, by path.
+    """The manifests that the reader lacks, the signed statements about all of them, the signed
+    files of catalogues, and the files that install outlast, by path.
     """
     found = {path: (Digest.of(data), data) for path, data in wishes.program.items()}
+    for name in wishes.catalogues:
+        for path, data in read_metadata(archive.layout.home, name).items():
+            found[f"{CATALOGUES}{name}/{path}"] = Digest.of(data), data
     for revision in revisions:
         if revision.digest not in wishes.known.manifests:
             found[f"{MANIFESTS}{revision.digest}.json"] = (revision.digest, revision.to_bytes())

@@ -287,6 +287,12 @@ def test_a_pull_from_two_that_contradict_asks_which(contradicted: World) -> None
     call = inside("pull", "org/name", "--no-swarm", "--from", "catalogue", home=follower)
     said = call.failed("catalogue-refused")
     assert "the catalogues acme, bravo list different manifests" in said
+    located = inside("locate", "org/name", "--json", home=follower).of_type("located")[0]
+    (dispute,) = located["disputes"]
+    assert dispute.startswith("catalogues list different manifests of org/name/")
+    assert " acme " in dispute
+    assert " bravo " in dispute
+    assert dispute in inside("locate", "org/name", home=follower).err
     contradicted.at(follower, "pull", "org/name", "--no-swarm", "--from", "catalogue:acme")
     shown = inside("verify", "--who", "org/name", home=follower)
     assert "acme lists this manifest of the revision, bravo lists another one" in shown.out

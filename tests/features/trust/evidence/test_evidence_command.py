@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from outlast.core.digest import Digest
 from outlast.features.trust.evidence.recorder import LOCAL, NODE, place
 from outlast.features.trust.evidence.timestamp import check, read_roots
-from tests.cli.call import Call, inside
+from tests.cli.call import Call, inside, outlast
 from tests.features.trust.evidence.authority import Authority, make_authority
 from tests.features.trust.evidence.conftest import FILES
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node, until
 from tests.serve.upstream import target
 from tests.serve.wire import once
+from tests.swarm.seeds import client, magnet_of, make_torrent, write
 
 
 def configured(home: Path, text: str) -> dict[str, str]:
@@ -322,7 +324,7 @@ def _with_folder(home: Path) -> None:
 
 
 def test_each_way_in_leaves_a_record(home: Path, tmp_path: Path) -> None:
-    """pull, add, import and adopt (mirrors and torrents have tests of their own)."""
+    """pull, add, import and adopt; mirrors and torrents have tests beside this one."""
     _with_folder(home)
     assert shown(home, "org/mine")[0]["source"] == "a local folder"
     stick, other = tmp_path / "stick", tmp_path / "other"
@@ -338,6 +340,26 @@ def test_each_way_in_leaves_a_record(home: Path, tmp_path: Path) -> None:
     third.mkdir()
     inside("adopt", cache, home=third).ok()
     assert [one["source"] for one in shown(third, "org/m")] == ["a Hugging Face cache"]
+
+
+def test_what_came_by_a_torrent_link_leaves_a_record(tmp_path: Path) -> None:
+    """It names the torrent, and no peer, whatever these are."""
+    folder = write(tmp_path / "theirs" / "model", {"config.json": b"{}", "LICENSE": b"MIT" * 9})
+    torrent = make_torrent(folder)
+    env = configured(tmp_path, "[swarm]\nprivate = true\npeer-port = 0\npeers = ['127.0.0.1:9']\n")
+    with client() as seeder:
+        seeder.seed(torrent, folder.parent)
+        link = magnet_of(torrent)
+        words = ("pull", replace(link, peers=(seeder.address,)).magnet(), "--patience", "60")
+        env["OUTLAST_SWARM"] = "1"
+        outlast(*words, "--as", "org/theirs", home=tmp_path, env=env).ok()
+    [one] = shown(tmp_path, "org/theirs", env=env)
+    assert one["source"].startswith("torrent ")
+    assert seeder.address[0] not in json.dumps(one)
+    assert (one["files"], one["missing"], one["own"], one["wrong"]) == (2, 0, True, [])
+    assert [named["role"] for named in one["digests"]] == ["licence"]
+    call = inside("evidence", "org/theirs", "--verify", home=tmp_path).ok()
+    assert "torrent" in call.out
 
 
 def test_a_record_outlives_its_revision_until_it_is_deleted(home: Path) -> None:

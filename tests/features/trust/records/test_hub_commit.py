@@ -19,6 +19,9 @@ from outlast.store.archive import Archive
 from tests.cli.call import Call, inside
 from tests.gitkit.repository import Repository, needs_git
 from tests.hubsim import HubRepo, HubSim
+from tests.serve.node import Node, until
+from tests.serve.upstream import target
+from tests.serve.wire import once
 
 pytestmark = needs_git
 FILES = {"README.md": b"# hi\n", "a/config.json": b"{}", "model.safetensors": b"w" * 500}
@@ -68,6 +71,17 @@ def test_a_pull_keeps_it_once(tmp_path: Path, hub: HubSim) -> None:
     hub.clear_log()
     pulled(tmp_path, hub)
     assert (records(tmp_path), hub.requests(what="git")) == ([path], [])
+
+
+def test_a_mirror_keeps_it_as_a_pull_does(tmp_path: Path, hub: HubSim) -> None:
+    home = tmp_path / "archive"
+    with Node(home, "--upstream", hub.url) as node:
+        for path in FILES:
+            assert once(node.url, target(path, "org/m")).status == 200
+        until(lambda: bool(records(tmp_path)), "the text of the commit is kept")
+        assert node.stop() == 0
+    assert who(tmp_path)["proved"]
+    assert len([one for one in hub.requests(what="git") if one.method == "POST"]) == 1
 
 
 def test_what_was_pulled_before_gets_it_with_the_next_pull(tmp_path: Path, hub: HubSim) -> None:

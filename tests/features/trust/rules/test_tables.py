@@ -1,5 +1,6 @@
 """The tables of the package and of the operator: publishers, licences, labels."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -192,3 +193,14 @@ def test_without_the_list_of_spdx_the_own_table_is_all(monkeypatch: pytest.Monke
         assert read_licence("MIT OR Zlib").spdx == "unknown"
     finally:
         read_licence.cache_clear()
+
+
+def test_what_was_compared_says_when_and_with_what() -> None:
+    """The others say nothing: they were not compared."""
+    rows = licence_table().rows.values()
+    said = [row.checked for row in rows if row.checked]
+    found = read_publishers(None)
+    said += [one.checked for name in ("meta-llama", "deepseek-ai") if (one := found.named(name))]
+    assert len(said) >= 6
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\d https://\S+", text) for text in said)
+    assert found.named("yandex").checked == ""

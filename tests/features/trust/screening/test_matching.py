@@ -1,7 +1,6 @@
 # ruff: noqa: RUF001 - names in other scripts
 """Names are found in whatever form they are written, and others are not."""
 
-import datetime as dt
 import string
 import time
 from collections.abc import Sequence
@@ -10,39 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.digest import Digest
-from outlast.features.trust.screening.lists.party import (
-    DatedBy,
-    ListedParty,
-    ListFacts,
-    ListKind,
-    PartyKind,
-    PartyList,
-)
+from outlast.features.trust.screening.lists.party import PartyKind
 from outlast.features.trust.screening.names.matching import Alike, NameIndex
 from outlast.features.trust.screening.names.name_forms import forms_of, sound
 from outlast.features.trust.screening.names.near_names import NearNames
-from tests.features.trust.screening import held_out
+from tests.features.trust.screening import fresh_names, held_out
 from tests.features.trust.screening.labelled import ALL, HELD_OUT, LISTED, OTHERS, Label
-from tests.features.trust.screening.listed_parties import PUBLIC, Row, realistic
-
-ROWS = 30_000
-FACTS = ListFacts(
-    ListKind.US_CSV, "list", dt.date(2026, 11, 20), DatedBy.DATA, Digest("0" * 64), 1, 1
-)
-
-
-def index_of(rows: Sequence[Row], kind: PartyKind = PartyKind.ORGANISATION) -> NameIndex:
-    parties = [
-        ListedParty(row.id, row.name, row.aliases, (row.programme,), kind, row.part) for row in rows
-    ]
-    return NameIndex([PartyList(FACTS, tuple(parties))])
+from tests.features.trust.screening.listed_parties import PUBLIC, Row
+from tests.features.trust.screening.measure import all_rows
+from tests.features.trust.screening.measure import measured as counted
+from tests.features.trust.screening.rows_index import FACTS, index_of
 
 
 @pytest.fixture(scope="module")
 def full() -> NameIndex:
-    rows = (*PUBLIC, *held_out.pair_rows(), *held_out.NAMED)
-    return index_of((*rows, *realistic(ROWS - len(rows))))
+    return index_of(all_rows())
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +72,8 @@ def test_names_that_the_treasury_gives_to_one_party(full: NameIndex) -> None:
     dropped = held_out.pair_count() - len(labels)
     initials = len(labels) - len(spelled)
     print(f"{len(spelled)} pairs: {recall:.3f}, {seen:.3f}; {initials} initials, {dropped} dropped")
-    assert recall >= 0.72
-    assert seen >= 0.84
+    assert recall >= 0.75
+    assert seen >= 0.91
 
 
 def test_names_of_makers_of_technology(full: NameIndex) -> None:
@@ -100,8 +81,66 @@ def test_names_of_makers_of_technology(full: NameIndex) -> None:
     labels = (*held_out.named_labels(), *held_out.OTHER_NAMES)
     recall, precision, seen = measured(full, labels)
     print(f"{len(labels)} names: {recall:.3f}, {precision:.3f}, {seen:.3f}")
-    assert recall >= 0.88
+    assert recall >= 0.95
     assert precision >= 0.95
+
+
+def test_publishers_that_were_held_out(full: NameIndex) -> None:
+    """The figures of docs/guide/screening.md, of the half that no rule was mended by at first."""
+    labels = [
+        label
+        for label in (*fresh_names.labels(), *fresh_names.OTHER_NAMES)
+        if fresh_names.half(label)
+    ]
+    found = counted(full, labels)
+    print(found)
+    assert found.listed >= 150
+    assert found.others >= 120
+    assert found.match >= 0.84
+    assert found.seen >= 0.91
+    assert found.precise >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("دانشگاه مالک شیراز", "Malek Shiraz University"),
+        ("شرکت فناوری اطلاعات بهشت", "Behesht Information Technology Co."),
+        ("بانک صادرات", "Bank Saderat"),
+        ("조선 컴퓨터 센터", "Korea Computer Center"),
+        ("华中矢量科技大学", "Huazhong Shiliang University of Science and Technology"),
+        ("长鑫矢存储", "Changxinshi Memory Technologies, Inc."),
+        ("矢澜微", "Shilan Microelectronics Co., Ltd."),
+        ("Shilanwei IC Manufacturing Co., Ltd.", "矢澜微"),
+        ("Vektor IT Cooperation", "Vektor Information Technology Cooperation"),
+        ("vektorcloud", "Vektor Cloud Co., Ltd."),
+        ("НИЦ «Векторовский институт»", "Vektorov Institute, Research Center"),
+    ],
+)
+def test_scripts_and_readings(text: str, listed: str) -> None:
+    (hit,) = index_of([Row("1", "x", listed)]).find(text, handle=text.islower())
+    assert hit.alike is Alike.MATCH
+
+
+def test_few_consonants_are_only_possible() -> None:
+    """Other names have them, too."""
+    (hit,) = index_of([Row("1", "x", "Bank Melli Iran")]).find("بانک ملی ایران")
+    assert hit.alike is Alike.POSSIBLE
+    assert index_of([Row("1", "x", "Melli Works")]).find("بانک ملی") == ()
+
+
+def test_rare_words_tell_more_than_common_ones() -> None:
+    rows = [Row(str(n), "x", f"Falcon {word} Harbour") for n, word in enumerate(_words(400))]
+    index = index_of([*rows, Row("rare", "x", "Falcon Quilzor Jabrion Harbour")])
+    found = index.find("Quilzor Jabrio Lantern")
+    assert [(hit.party.id, hit.alike) for hit in found] == [("rare", Alike.POSSIBLE)]
+    assert index.find("Falcon Lantern Works") == ()
+
+
+def test_a_word_of_another_trade_may_not_be_left_out_of_a_match() -> None:
+    index = index_of([Row("1", "x", "Falconia Shipping Ltd")])
+    levels = [index.find(f"Falconia {word}")[0].alike for word in ("Shipping", "Trading", "AI")]
+    assert levels == [Alike.MATCH, Alike.POSSIBLE, Alike.POSSIBLE]
 
 
 def test_what_stands_in_brackets_tells_names_apart() -> None:

@@ -32,7 +32,7 @@ from outlast.store.archive import Archive
 from outlast.store.records.facts import About
 from tests.cli.call import Call, inside
 from tests.features.trust.screening.listed_parties import PUBLIC, Row
-from tests.features.trust.screening.test_matching import index_of
+from tests.features.trust.screening.rows_index import index_of
 from tests.features.trust.screening.write_lists import eu_csv, us_csv
 from tests.serve.peers import archive_files
 

@@ -1044,12 +1044,18 @@ def is_program(path: str) -> bool:
     return re.fullmatch(names, path) is not None
 
 
+def is_catalogue(path: str) -> bool:
+    """Whether a record is a signed file of a catalogue; who signed it is not asked here."""
+    name = r"(?:[1-9][0-9]{0,9}\.)?[A-Za-z0-9][A-Za-z0-9._%-]{0,300}\.json"
+    return re.fullmatch(r"catalogues/[a-z0-9][a-z0-9-]{0,39}/metadata/" + name, path) is not None
+
+
 def read_record(value: object) -> Record:
     entry = Fields(value, "path sha256 size offset")
     path, sha256 = entry.text("path"), entry.digest("sha256")
     need(is_safe(path), "path of a record")
     known = path == "manifests/%s.json" % sha256 or path.startswith("attestations/")
-    need(known or is_program(path), "record's path")
+    need(known or is_program(path) or is_catalogue(path), "record's path")
     return Record(path, sha256, entry.number("size", MAX_MANIFEST), entry.number("offset", 1 << 56))
 
 
@@ -2010,7 +2016,7 @@ def check_strangers(bundle: Bundle, contents: Contents) -> None:
         for entry in listed(folder, 10_000):
             if entry.name not in known or entry.is_symlink():
                 bundle.report.fault("%s: not of the bundle" % bundle.label(entry.path))
-        for top in ("manifests", "attestations", "wheels"):
+        for top in ("manifests", "attestations", "wheels", "catalogues"):
             below = [os.path.join(folder, top)]
             while below:
                 for entry in listed(below.pop(), 1_000_000):

@@ -27,6 +27,7 @@ class ExportedDocument(Document):
     bytes: Annotated[int, "bytes of all parts"]
     media: Annotated[int, "media that it takes"]
     wheels: Annotated[int, "wheels of outlast, its engine and what they need"]
+    catalogues: Annotated[Sequence[str], "catalogues in it"]
     kept: Annotated[int, "parts that an earlier run had finished, read again and right"]
     written_bytes: Annotated[int, "bytes of parts that were written"]
 
@@ -60,6 +61,7 @@ class ImportedDocument(Document):
     repaired_blocks: Annotated[int, "blocks of the parts that were restored from parity"]
     left_out: Annotated[Sequence[str], "files on the media that are no part of a bundle, and why"]
     statements: Annotated[int, "signed statements about revisions that are new in the archive"]
+    catalogues: Annotated[Sequence[str], "catalogues that came along, which prove nothing yet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from outlast.cli.edge import TARGET, Session, SizeType, common, session
 from outlast.cli.lists.read import list_option, read_list
 from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import plural, print_document
+from outlast.codec.bundle.contents import CATALOGUES
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, UsageError
@@ -67,6 +68,7 @@ Examples:
   outlast export -f models.txt --to /media/usb --bagit
   outlast export Qwen/Qwen3-0.6B --to /media/usb --encrypt age1…
   outlast export Qwen/Qwen3-0.6B-GGUF --to /media/usb --with-engine --python 3.11,3.13
+  outlast export Qwen/Qwen3-0.6B --to /media/usb --catalogue acme
   outlast export Qwen/Qwen3-0.6B --to /media/usb --since last/bundle.json --dry-run
 
 \b
@@ -154,6 +156,13 @@ Exit status:
     metavar="FOLDER",
     help="Take the other wheels from here (repeatable); ask no package index",
 )
+@click.option(
+    "--catalogue",
+    "catalogues",
+    multiple=True,
+    metavar="CATALOGUE",
+    help="Bring this catalogue along: one that is followed or made here (repeatable)",
+)
 @click.option("--restricted", is_flag=True, help="Allow models that are private or gated")
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing")
 @accept_option
@@ -176,6 +185,7 @@ def export(
     platforms: tuple[str, ...],
     own_wheels: tuple[Path, ...],
     wheel_folders: tuple[Path, ...],
+    catalogues: tuple[str, ...],
     restricted: bool,
     dry_run: bool,
     accepted: tuple[Digest, ...],
@@ -199,6 +209,10 @@ def export(
     folder, the command asks for the next medium; with as many folders as there are media, it asks
     nothing.
 
+    With --catalogue the signed files of a catalogue go along. The other side reads them with
+    'catalogue sync' or 'catalogue follow bundle:CATALOGUE', and any client of TUF from the folder
+    catalogues/ of the medium.
+
     With --with-engine the bundle brings outlast along: 'sh install.sh' installs it on the other
     side, without a network. pip downloads the wheels from the package index here, by hashes that
     came with outlast.
@@ -218,7 +232,15 @@ def export(
         if program and recipients:
             raise UsageError("an encrypted bundle does not bring the program")
         known = read_since(since, keyring(run, identity))
-        wishes = ExportWishes(plain, parity, part_size, restricted, known, program)
+        wishes = ExportWishes(
+            plain,
+            parity,
+            part_size,
+            restricted,
+            known,
+            program,
+            tuple(sorted(set(catalogues))),
+        )
         plan = make_plan(archive, names, wishes)
         if (assessor := run.assessor(archive)) is not None:
             digests = [revision.digest for revision in plan.revisions]
@@ -290,6 +312,13 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
 def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media: int) -> None:
     contents, cut = plan.contents, plan.cut
     wheels = sum(record.path.endswith(".whl") for record in contents.records)
+    catalogues = sorted(
+        {
+            record.path.split("/")[1]
+            for record in contents.records
+            if record.path.startswith(CATALOGUES)
+        }
+    )
     if run.as_json:
         print_document(
             ExportedDocument(
@@ -308,11 +337,13 @@ def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media
                 bytes=plan.total_bytes,
                 media=media,
                 wheels=wheels,
+                catalogues=catalogues,
                 kept=0 if done is None else done.kept,
                 written_bytes=0 if done is None else done.written_bytes,
             )
         )
         return
+    with_them = f"; {plural(len(catalogues), 'catalogue')}" if catalogues else ""
     capsules = sum(payload.form is Form.CAPSULE for payload in contents.payloads)
     what = (
         f"{plural(len(plan.revisions), 'revision')}: {plural(len(contents.payloads), 'blob')} "
@@ -320,6 +351,7 @@ def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media
     )
     there = f"; {plural(plan.assumed, 'file')} are there already" if plan.assumed else ""
     parity = cut.parts - cut.data_parts
+    there += with_them
     there += f"; install.sh and {plural(wheels, 'wheel')}" if wheels else ""
     where = (
         f"{plural(cut.data_parts, 'part')} and {parity} of parity, "

@@ -106,6 +106,7 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
                 refused=[_part(one) for one in result.refused],
                 repaired_blocks=result.repaired,
                 statements=result.statements,
+                catalogues=result.catalogues,
                 left_out=left_out,
             )
         )
@@ -121,6 +122,8 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
     if result.statements:
         said = plural(result.statements, "statement")
         run.say(f"{said} came along; 'outlast verify --who' says what they prove")
+    for name in result.catalogues:
+        run.say(f"the catalogue {name} came along: 'outlast catalogue sync {name}' reads it")
     already = len(result.revisions) - len(result.new)
     had = f", {already} were here already" if already else ""
     unfinished = f"; {len(result.unfinished)} are not complete" if result.unfinished else ""

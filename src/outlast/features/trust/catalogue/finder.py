@@ -49,6 +49,9 @@ class CatalogueFinder:
     def sources_of(self, home: Path, http: HttpClient, repo: RepoId) -> list[Source]:
         return _source(home, http).sources_of(repo) if _is_used(home) else []
 
+    def disputes(self, home: Path, http: HttpClient, repo: RepoId) -> list[str]:
+        return _source(home, http).disputes(repo) if _is_used(home) else []
+
     def offers(self, home: Path, http: HttpClient, query: str) -> list[tuple[str, Offer]]:
         return _source(home, http).offers(query) if _is_used(home) else []
 

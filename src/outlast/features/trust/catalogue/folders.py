@@ -13,11 +13,11 @@ from outlast.core.manifest import load_json
 from outlast.features.trust.catalogue.clock import read_time, write_time
 from outlast.features.trust.catalogue.names import check_catalogue
 from outlast.store import disk
+from outlast.store.evidence.catalogues import FOLDER as _FOLDER
+from outlast.store.evidence.catalogues import FOLLOWED as _FOLLOWED
+from outlast.store.evidence.catalogues import OWN as _OWN
 from outlast.store.records.sealed import seal, unseal
 
-_FOLDER: Final = ("trust", "catalogues")
-_FOLLOWED: Final = "followed"
-_OWN: Final = "own"
 _RECORD: Final = "follow.json"
 _TYPE: Final = "outlast-follow-v1"
 _LIMIT: Final = 65_536

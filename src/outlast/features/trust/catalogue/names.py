@@ -12,11 +12,27 @@ from urllib.parse import quote
 from outlast.core.digest import GitOid
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.core.names import RepoId, RepoKind
+from outlast.store.evidence.catalogues import check_catalogue
+
+__all__ = [
+    "EVERYTHING",
+    "OTHERS",
+    "TargetName",
+    "bins_prefix",
+    "check_catalogue",
+    "check_organisation",
+    "check_publisher",
+    "metadata_path",
+    "namespace",
+    "organisation_of",
+    "publisher_of",
+    "publisher_role",
+    "target_path",
+]
 
 OTHERS: Final = "others"
 """The role of all names that no publisher has."""
 _PUBLISHER: Final = "publisher-"
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 _BIN: Final = re.compile(r"\.[0-9]{1,2}-[0-9a-f]{1,8}\Z")
 EVERYTHING: Final = ("*/*", "*/*/*", "datasets/*/*/*")
 """The patterns of `OTHERS`: a star of TUF matches no slash."""
@@ -67,16 +83,6 @@ def check_publisher(organisation: str) -> str:
     if _BIN.search(check_organisation(organisation)):
         raise BadNameError(f"{organisation}: a bin of another publisher could have this name")
     return organisation
-
-
-def check_catalogue(name: str) -> str:
-    """`name`, if a catalogue can have it here. Raises :class:`BadNameError`."""
-    if not _NAME.match(name):
-        raise BadNameError(
-            f"not a name for a catalogue: {name[:100]!r}",
-            hint="up to 40 of a-z, 0-9 and '-', as acme-models",
-        )
-    return name
 
 
 def publisher_role(organisation: str) -> str:

@@ -20,9 +20,12 @@ from outlast.core.errors import (
 from outlast.core.names import check_path
 from outlast.sources.http import HttpClient
 from outlast.store import disk
+from outlast.store.evidence.catalogues import brought_folder, brought_names
 
 _ABSENT: Final = frozenset({403, 404, 410})
 _MOST_URL: Final = 2048
+BUNDLED: Final = "bundle:"
+"""Before the name of a catalogue that a bundle brought."""
 
 
 class CataloguePlace(Protocol):
@@ -45,12 +48,14 @@ class CataloguePlace(Protocol):
 class FolderPlace:
     """A folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        """`name`: what it is called, where that is not its path."""
         self._folder = folder
+        self._name = name or str(folder)
 
     @property
     def name(self) -> str:
-        return str(self._folder)
+        return self._name
 
     @property
     def is_near(self) -> bool:
@@ -120,10 +125,30 @@ def is_near(url: str) -> bool:
     return host == "localhost" or host.endswith(".localhost") or is_local(host)
 
 
-def open_place(http: HttpClient, text: str) -> FolderPlace | WebPlace:
-    """The place that `text` names: an http or https URL, or the path of a folder. Raises
-    :class:`UsageError`.
+def is_near_place(text: str) -> bool:
+    """Whether a catalogue at this place may lead into this network, as a folder of it may."""
+    return "://" not in text or is_near(text)
+
+
+def open_brought(home: Path, name: str) -> FolderPlace:
+    """The catalogue `name` as a bundle brought it into the archive in `home`. Raises
+    :class:`NotFoundError`.
     """
+    if name not in brought_names(home):
+        raise NotFoundError(
+            f"no bundle brought a catalogue {name[:60]!r}",
+            hint="'outlast import' keeps what 'outlast export --catalogue' wrote",
+        )
+    return FolderPlace(brought_folder(home, name), BUNDLED + name)
+
+
+def open_place(http: HttpClient, text: str, home: Path) -> FolderPlace | WebPlace:
+    """The place that `text` names: an http or https URL, ``bundle:NAME`` for what a bundle brought
+    into the archive in `home`, or the path of a folder. Raises :class:`UsageError`, and
+    :class:`NotFoundError`.
+    """
+    if text.startswith(BUNDLED):
+        return open_brought(home, text.removeprefix(BUNDLED))
     if "://" not in text:
         return FolderPlace(Path(os.path.abspath(text)))
     try:

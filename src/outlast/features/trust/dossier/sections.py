@@ -236,6 +236,7 @@ def _parties(found: Dossier) -> PageSection:
         ("country", one.country),
         ("parent", one.parent or "none that is known"),
         ("source", f"{one.source} {one.date}".strip() or "not known"),
+        ("checked", one.checked or "the source was not compared"),
     ]
     return PageSection("Parties", (), facts)
 

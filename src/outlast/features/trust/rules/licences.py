@@ -76,6 +76,9 @@ class LicenceRow(
     user_ceiling: int
     url: str
     note: str = ""
+    checked: str = ""
+    """The day on which the conditions were compared with the text, and where that is; empty: they
+    were not."""
 
     def conditions(self) -> Conditions:
         return Conditions(**{one.name: getattr(self, one.name) for one in fields(Conditions)})

@@ -20,6 +20,8 @@ _FILE: Final = "publishers.toml"
 class Publisher:
     """An organisation of a hub, and what is known of it. `country` is two letters of ISO 3166-1, of
     the country from which `legal_entity` is run; `parent` owns it ("": nothing that is known).
+    `checked`: the day on which the entity's name was compared with a text, and which one; empty: it
+    was not.
     """
 
     organisation: str
@@ -28,6 +30,7 @@ class Publisher:
     parent: str = ""
     source: str = ""
     date: str = ""
+    checked: str = ""
 
 
 class PublisherRow(
@@ -40,6 +43,7 @@ class PublisherRow(
     parent: str = ""
     source: str
     date: str
+    checked: str = ""
 
 
 class _PublishersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,5 +108,6 @@ def _parse(data: bytes | str, where: str) -> dict[str, Publisher]:
             row.parent,
             row.source,
             row.date,
+            row.checked,
         )
     return found

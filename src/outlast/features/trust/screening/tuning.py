@@ -48,7 +48,13 @@ class MatchTuning:
     """Names that share a word with one that are compared with it, those with its rarest word first:
     about 15 ms. Huawei's affiliates alone are some hundred names on the Entity List."""
     shared: float = 0.6
-    """The part of the letters of a longer name that a shorter one within it has, at least."""
+    """The part of a longer name, by how rare its words are, that a shorter one within it has, at
+    least."""
+    even: float = 0.62
+    """The same where both have words that the other lacks: the harmonic mean of both parts."""
+    consonants: int = 4
+    """Consonants of a name in Arabic script, at least, for a match; one less where both have the
+    same words of trade, kind and place."""
     most_hits: int = 10
     """Rows that are reported for a name, the likest first."""
 

@@ -24,6 +24,10 @@ SUBCOMMANDS: Final = {
         "outlast.features.trust.catalogue.commands.publish:publish_",
         "Sign and publish what was added.",
     ),
+    "announce": (
+        "outlast.features.trust.catalogue.commands.announce:announce_",
+        "Tell the DHT where its newest state is.",
+    ),
     "rotate": ("outlast.features.trust.catalogue.commands.make:rotate_", "Give a role other keys."),
     "follow": (
         "outlast.features.trust.catalogue.commands.follow:follow_",

@@ -48,6 +48,17 @@ class PublishedDocument(Document):
 
 
 @document("catalogue")
+class AnnouncedDocument(Document):
+    """An item of the DHT that says where a catalogue is."""
+
+    type: Literal["announced"] = "announced"
+    catalogue: Annotated[str, "its name here"]
+    version: Annotated[int, "the version of its timestamp"]
+    timestamp: Annotated[Digest, "the sha256 of its timestamp"]
+    nodes: Annotated[int, "nodes of the DHT that keep the item"]
+
+
+@document("catalogue")
 class CatalogueSyncedDocument(Document):
     """A catalogue that is followed, as a sync or `follow` leaves it."""
 

@@ -22,6 +22,7 @@ from outlast.features.trust.catalogue.commands.documents import (
     UnfollowedDocument,
 )
 from outlast.features.trust.catalogue.folders import (
+    FollowRecord,
     RootPin,
     followed_names,
     read_record,
@@ -29,14 +30,21 @@ from outlast.features.trust.catalogue.folders import (
 )
 from outlast.features.trust.catalogue.making.making import NAME
 from outlast.features.trust.catalogue.names import metadata_path
-from outlast.features.trust.catalogue.places import CataloguePlace, open_place
+from outlast.features.trust.catalogue.places import (
+    BUNDLED,
+    CataloguePlace,
+    open_brought,
+    open_place,
+)
 from outlast.features.trust.catalogue.reading import read_root
 from outlast.features.trust.catalogue.sync import Synced, follow, sync, unfollow
 from outlast.features.trust.catalogue.trusted import ROOT
 from outlast.features.trust.catalogue.tuning import TUNING
 from outlast.sources.http import HttpClient
+from outlast.store.evidence.catalogues import brought_names
 
 _SHOWN = 10
+_DHT = "dht"
 
 
 @click.command(
@@ -46,6 +54,7 @@ Examples:
   outlast catalogue follow https://models.example/catalogue --root 1.root.json
   outlast catalogue follow http://10.0.0.7:8090/catalogue/acme --root 4d6f…
   outlast catalogue follow /media/disk/catalogue --as acme
+  outlast catalogue follow bundle:acme --root 4d6f…
 
 \b
 Exit status:
@@ -53,7 +62,7 @@ Exit status:
   another one has this name · 8 storage
 """,
 )
-@click.argument("place", metavar="URL|FOLDER")
+@click.argument("place", metavar="URL|FOLDER|bundle:NAME")
 @click.option(
     "--root",
     metavar="FILE|SHA256",
@@ -73,7 +82,7 @@ def follow_(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Follow the catalogue at a URL or in a folder, and sync it.
+    """Follow the catalogue at a URL, in a folder or that a bundle brought, and sync it.
 
     --root says which catalogue you mean: its operator tells the root's file or its sha256. Without
     it, the root that the place answers now is trusted on first use; that is shown for as long as
@@ -86,7 +95,7 @@ def follow_(
     ):
         if not dry_run:
             run.archive(create=True).close()
-        where = open_place(http, place)
+        where = open_place(http, place, run.config.home)
         given = _given(where, root)
         first = given if given is not None else where.read(metadata_path(ROOT, 1), TUNING.root)
         record = follow(
@@ -139,6 +148,7 @@ def _own_name(root: bytes) -> str:
 Examples:
   outlast catalogue sync
   outlast catalogue sync acme --json
+  outlast catalogue sync acme --from /media/usb/catalogues/acme
 
 \b
 Exit status:
@@ -147,15 +157,26 @@ Exit status:
 """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--from",
+    "from_",
+    metavar="URL|FOLDER|bundle:NAME|dht",
+    help="Read it there, this once, or where the DHT says; what proves it is the same",
+)
 @common
 @shared.needs_library
-def sync_(*, names: tuple[str, ...], home: str | None, as_json: bool, quiet: bool) -> int:
+def sync_(
+    *, names: tuple[str, ...], from_: str | None, home: str | None, as_json: bool, quiet: bool
+) -> int:
     """Fetch what is new in the catalogues NAME, or in all that are followed.
 
     What is fetched is verified as a whole before it takes the place of what is here; versions never
     go back. A catalogue that cannot be reached, or that answers wrongly, leaves the state here as
-    it was: it can be used on, and is stale once it has expired.
+    it was: it can be used on, and is stale once it has expired. Where its own place cannot be
+    reached, what a bundle brought of it is read.
     """
+    if from_ is not None and len(names) != 1:
+        raise UsageError("--from is the place of one catalogue", hint="name that one")
     with (
         session(home, as_json=as_json, quiet=quiet) as run,
         HttpClient(run.config.http()) as http,
@@ -171,7 +192,7 @@ def sync_(*, names: tuple[str, ...], home: str | None, as_json: bool, quiet: boo
             run.control.cancel.check()
             try:
                 record = read_record(run.config.home, name)
-                status = max(status, _sync(run, name, open_place(http, record.place)))
+                status = max(status, _sync_from(run, http, record, from_))
             except OutlastError as error:
                 run.control.cancel.check()
                 if len(names or known) == 1:
@@ -181,6 +202,32 @@ def sync_(*, names: tuple[str, ...], home: str | None, as_json: bool, quiet: boo
         if worst is not None:
             raise worst
         return status
+
+
+def _sync_from(run: Session, http: HttpClient, record: FollowRecord, place: str | None) -> int:
+    """Syncs one from where the user says, else from its own place, else from what a bundle brought;
+    the exit status.
+    """
+    home, name = run.config.home, record.name
+    if place == _DHT:
+        from outlast.features.trust.catalogue.commands.announce import (  # noqa: PLC0415 - libtorrent
+            find_newest,
+        )
+
+        found = find_newest(run, http, record)
+        run.say(f"the DHT names {found.name}")
+        return _sync(run, name, found)
+    try:
+        return _sync(run, name, open_place(http, place or record.place, home))
+    except (TransientError, NotFoundError, CatalogueRefusedError) as error:
+        run.control.cancel.check()
+        wrong = isinstance(error, CatalogueRefusedError)
+        absent = not wrong or isinstance(error.__cause__, NotFoundError)
+        is_own = place is not None or record.place.startswith(BUNDLED)
+        if not absent or is_own or name not in brought_names(home):
+            raise
+        run.say(one_line(f"{record.place}: {error}; reading what a bundle brought"))
+        return _sync(run, name, open_brought(home, name))
 
 
 def _worse(one: OutlastError | None, other: OutlastError) -> OutlastError:

@@ -13,16 +13,24 @@ from outlast.core.errors import (
     CatalogueRefusedError,
     EntryNotFoundError,
     IntegrityError,
+    NotFoundError,
     OutlastError,
     RepoNotFoundError,
     RevisionNotFoundError,
+    TransientError,
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.core.offer import Offer
 from outlast.features.trust.catalogue.entries import CatalogueEntry
+from outlast.features.trust.catalogue.folders import read_small
 from outlast.features.trust.catalogue.names import target_path
-from outlast.features.trust.catalogue.places import CataloguePlace, is_near, open_place
+from outlast.features.trust.catalogue.places import (
+    CataloguePlace,
+    is_near,
+    is_near_place,
+    open_place,
+)
 from outlast.features.trust.catalogue.using.opened import (
     Clock,
     ListedEntry,
@@ -32,6 +40,7 @@ from outlast.features.trust.catalogue.using.opened import (
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims, Source
 from outlast.sources.http import HttpClient
 from outlast.sources.kinds import open_source
+from outlast.store.layout import Layout
 
 _log = logging.getLogger(__name__)
 _MAIN: Final = "main"
@@ -47,6 +56,7 @@ class CatalogueSource:
     def __init__(
         self, home: Path, http: HttpClient, name: str = "", clock: Clock = utc_now
     ) -> None:
+        self._home = home
         self._http = http
         self._name = name
         self._catalogues = OpenCatalogues(home, name, clock)
@@ -109,8 +119,8 @@ class CatalogueSource:
         """Those that an entry names. A catalogue that is read over the internet may not lead into
         this network.
         """
-        place = open_place(self._http, found.record.place)
-        allowed = [text for text in found.entry.sources if place.is_near or not is_near(text)]
+        near = is_near_place(found.record.place)
+        allowed = [text for text in found.entry.sources if near or not is_near(text)]
         return [open_source(self._http, text, None) for text in allowed]
 
     def sources_of(self, repo: RepoId) -> list[Source]:
@@ -120,6 +130,19 @@ class CatalogueSource:
             for source in self.sources(one):
                 found.setdefault(source.name, source)
         return list(found.values())
+
+    def disputes(self, repo: RepoId) -> list[str]:
+        """The revisions of a model of which catalogues list different manifests, a line each."""
+        listed: dict[str, dict[Digest, list[str]]] = {}
+        for one in self._catalogues.of_model(repo):
+            sides = listed.setdefault(one.entry.name.path, {})
+            sides.setdefault(one.entry.manifest, []).append(one.record.name)
+        return [
+            f"catalogues list different manifests of {path}: "
+            + ", ".join(f"{' and '.join(names)} {digest.short}…" for digest, names in sides.items())
+            for path, sides in sorted(listed.items())
+            if len(sides) > 1
+        ]
 
     def offers(self, query: str) -> list[tuple[str, Offer]]:
         """The newest revision of each model with `query` in its name, by catalogue."""
@@ -158,8 +181,16 @@ class CatalogueSource:
 
     def _manifest(self, found: ListedEntry) -> Revision:
         entry, name = found.entry, found.entry.name
-        place: CataloguePlace = open_place(self._http, found.record.place)
-        data = place.read(target_path(name.path, entry.manifest.hex), entry.manifest_bytes)
+        place: CataloguePlace = open_place(self._http, found.record.place, self._home)
+        try:
+            data = place.read(target_path(name.path, entry.manifest.hex), entry.manifest_bytes)
+        except (NotFoundError, TransientError):
+            # A bundle brings manifests of its models alone: into the archive.
+            archived = Layout(self._home).manifest(entry.manifest)
+            kept = read_small(archived, entry.manifest_bytes)
+            if kept is None:
+                raise
+            data = kept
         if len(data) != entry.manifest_bytes or Digest.of(data) != entry.manifest:
             raise CatalogueRefusedError(
                 f"{place.name} sent another manifest of {name.path} than its catalogue lists"

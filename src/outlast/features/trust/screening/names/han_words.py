@@ -1,6 +1,7 @@
 """Chinese words in names of organisations, in the English that lists have for them."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 HAN: Final = {
@@ -185,6 +186,60 @@ HAN: Final = {
     "雲南": " yunnan ",
     "黑龍江": " heilongjiang ",
     "計算": " computer ",
+    "超级计算机": " supercomputer ",
+    "高性能": " high performance ",
+    "移动": " mobile ",
+    "移動": " mobile ",
+    "电信": " telecommunications ",
+    "電信": " telecommunications ",
+    "生产": " production ",
+    "建设": " construction ",
+    "制造": " manufacturing ",
+    "製造": " manufacturing ",
+    "视界": " vision ",
+    "视觉": " vision ",
+    "視覺": " vision ",
+    "电气": " electric ",
+    "电力": " power ",
+    "能源": " energy ",
+    "生物": " bio ",
+    "医疗": " medical ",
+    "汽车": " automobile ",
+    "贸易": " trading ",
+    "貿易": " trading ",
+    "进出口": " import export ",
+    "投资": " investment ",
+    "银行": " bank ",
+    "銀行": " bank ",
+    "保险": " insurance ",
+    "服务": " service ",
+    "材料": " material ",
+    "新材料": " new material ",
+    "光学": " optic ",
+    "激光": " laser ",
+    "精密": " precision ",
+    "机械": " machinery ",
+    "卫星": " satellite ",
+    "船舶": " shipbuilding ",
+    "海洋": " ocean ",
+    "交通": " jiaotong ",
+    "国防": " defense ",
+    "技术研究院": " technology academy ",
+    "研究中心": " research center ",
+    "有限责任": " ltd ",
+    "股份": " ltd ",
+    "工业大学": " technology university ",
+    "工業大學": " technology university ",
+    "科技大学": " science technology university ",
+    "科技大學": " science technology university ",
+    "师范大学": " normal university ",
+    "人民大学": " people university ",
+    "农业": " agricultural ",
+    "传媒": " media ",
+    "机构": " institution ",
+    "协会": " association ",
+    "委员会": " committee ",
+    "株式會社": " kk ",
     "市": " ",
     "省": " ",
 }
@@ -192,10 +247,62 @@ HAN: Final = {
 
 _DIGITS: Final = dict(zip("〇零一二三四五六七八九", "00123456789", strict=True))
 _NUMBER: Final = re.compile(f"[{''.join(_DIGITS)}]{{2,}}")
-_WORD: Final = re.compile("|".join(sorted(HAN, key=len, reverse=True)))
+_TENS: Final = re.compile("第?([一二三四五六七八九]?)十([一二三四五六七八九]?)")
+_LONGEST: Final = max(map(len, HAN))
+_WORD_COST: Final = 1
+_RUN_COST: Final = 3
+_CHARACTER_COST: Final = 2
+"""Of a word that is translated, of a run of characters that is not, and of each of these. So
+华中科技 is 华中 and 科技, and not 华, 中科 and 技.
+"""
+_NOWHERE: Final = 1 << 30
 
 
-def in_english(text: str) -> str:
-    """Chinese text with the words of trade, place and kind in English, and numbers in digits."""
-    text = _NUMBER.sub(lambda found: "".join(_DIGITS[one] for one in found[0]), text)
-    return _WORD.sub(lambda found: HAN[found[0]], text)
+def in_english(text: str, words: Mapping[str, str] = HAN) -> str:
+    """Chinese text with the words of trade, place and kind in English, and numbers in digits.
+    `words`: those of another language that writes without spaces.
+    """
+    if words is HAN:
+        text = _NUMBER.sub(lambda found: "".join(_DIGITS[one] for one in found[0]), text)
+        text = _TENS.sub(lambda found: _tens(found[1], found[2]), text)
+    # best[at]: the least cost of the text up to there, by whether it ends in an open run.
+    best = [(0, _NOWHERE)] + [(_NOWHERE, _NOWHERE)] * len(text)
+    came: list[tuple[int, int]] = [(0, 0)] * (len(text) + 1)
+    for at in range(len(text)):
+        closed, running = best[at]
+        run = min(closed + _RUN_COST, running) + _CHARACTER_COST
+        _reach(best, came, at, at + 1, run, in_run=True)
+        for end in range(at + 1, min(len(text), at + _LONGEST) + 1):
+            if text[at:end] in words:
+                _reach(best, came, at, end, min(closed, running) + _WORD_COST, in_run=False)
+    parts: list[str] = []
+    at, in_run = len(text), best[-1][1] < best[-1][0]
+    while at:
+        start = came[at][in_run]
+        parts.append(text[start:at] if in_run else words[text[start:at]])
+        if in_run:
+            in_run = best[start][1] <= best[start][0] + _RUN_COST
+        else:
+            in_run = best[start][1] < best[start][0]
+        at = start
+    return "".join(reversed(parts))
+
+
+def _reach(
+    best: list[tuple[int, int]],
+    came: list[tuple[int, int]],
+    start: int,
+    end: int,
+    cost: int,
+    *,
+    in_run: bool,
+) -> None:
+    closed, running = best[end]
+    if in_run and cost < running:
+        best[end], came[end] = (closed, cost), (came[end][0], start)
+    elif not in_run and cost < closed:
+        best[end], came[end] = (cost, running), (start, came[end][1])
+
+
+def _tens(tens: str, ones: str) -> str:
+    return f" {_DIGITS.get(tens, '1')}{_DIGITS.get(ones, '0')} "

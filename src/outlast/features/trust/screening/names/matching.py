@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from math import log
 from typing import Final
 
 from outlast.features.trust.screening.lists.party import (
@@ -57,8 +59,11 @@ _BARE: Final = (Alike.MATCH, 96)
 _BARE_APART: Final = (Alike.POSSIBLE, 88)
 _SOUND: Final = (Alike.MATCH, 94)
 _SOUND_APART: Final = (Alike.POSSIBLE, 84)
+_CONSONANTS: Final = (Alike.MATCH, 91)
+_CONSONANTS_APART: Final = (Alike.POSSIBLE, 82)
 _WITHIN: Final = (Alike.POSSIBLE, 80)
 _AROUND: Final = (Alike.POSSIBLE, 75)
+_SHARING: Final = (Alike.POSSIBLE, 70)
 _PERSON: Final = 90
 """The highest score of a person's name."""
 _NOTHING: Final = (Alike.NONE, 0)
@@ -77,6 +82,8 @@ class NameIndex:
         self._sounds: dict[str, list[int]] = {}
         self._words: dict[str, list[int]] = {}
         self._near = NearNames(tuning)
+        self._word_sounds: dict[str, list[int]] = {}
+        self._abjad: dict[str, list[int]] = {}
         for one in lists:
             for party in one.parties:
                 if party.kind is not PartyKind.CRAFT:
@@ -116,13 +123,34 @@ class NameIndex:
             for key in bare_keys or keys:
                 if len(key) >= self._tuning.least_sound:
                     self._sounds.setdefault(sound(key), []).append(number)
+            if forms.abjad:
+                self._abjad.setdefault(forms.bones, []).append(number)
+                continue
             for word in set(forms.bare):
                 if len(word) >= self._tuning.least:
                     self._words.setdefault(word, []).append(number)
+                    self._word_sounds.setdefault(sound(word), []).append(number)
             self._near.add("".join(forms.bare or forms.whole), number)
+
+    @cached_property
+    def _consonants(self) -> dict[str, list[int]]:
+        """The names in other scripts than the Arabic, by their consonants: made when the first name
+        in that script is looked up.
+        """
+        found: dict[str, list[int]] = {}
+        for number, one in enumerate(self._names):
+            if not one.forms.abjad and (bones := one.forms.bones):
+                found.setdefault(bones, []).append(number)
+        return found
 
     def _candidates(self, forms: NameForms) -> Iterable[int]:
         found: dict[int, None] = {}
+        if forms.abjad:
+            found |= dict.fromkeys(self._consonants.get(forms.bones, ()))
+        if self._abjad and forms.bones:
+            found |= dict.fromkeys(self._abjad.get(forms.bones, ()))
+        if forms.abjad:
+            return found
         for key in forms.keys | forms.bare_keys:
             found |= dict.fromkeys(self._keys.get(key, ()))
         for key in _sounding(forms):
@@ -135,13 +163,17 @@ class NameIndex:
 
     def _sharing(self, forms: NameForms) -> Iterator[int]:
         """Names that share a word, those with the rarest one first, up to a bound."""
-        found = (self._words.get(word, []) for word in sorted(set(forms.bare)))
+        words = [word for word in sorted(set(forms.bare)) if len(word) >= self._tuning.least]
+        found = [self._words.get(word, []) for word in words]
+        found += [self._word_sounds.get(sound(word), []) for word in words]
         left = self._tuning.sharing
         for numbers in sorted(found, key=len):
             yield from numbers[:left]
             left = max(0, left - len(numbers))
 
     def _compare(self, one: NameForms, other: NameForms) -> _Level:
+        if one.abjad or other.abjad:
+            return self._by_consonants(one, other)
         aside = not one.aside or not other.aside or _agree(one.aside, other.aside)
         if shared := one.keys & other.keys:
             if not aside:
@@ -154,6 +186,7 @@ class NameIndex:
             aside
             and _agree(one.trade | one.institutions, other.trade | other.institutions)
             and _agree(one.places, other.places)
+            and one.sectors == other.sectors
         )
         if shared := one.bare_keys & other.bare_keys:
             long = max(map(len, shared)) >= self._tuning.least_bare
@@ -168,15 +201,59 @@ class NameIndex:
         ours = {sound(key) for key in _sounding(one) if len(key) >= least}
         return any(len(key) >= least and sound(key) in ours for key in _sounding(other))
 
-    def _part(self, ours: NameForms, listed: NameForms) -> _Level:
-        """Where all words of one name are in the other."""
-        one, other = frozenset(ours.bare), frozenset(listed.bare)
-        if not one or not other or max(map(len, one & other), default=0) < self._tuning.least:
+    def _by_consonants(self, one: NameForms, other: NameForms) -> _Level:
+        """Where one is in Arabic script. Few consonants are those of many names."""
+        if not one.bones or one.bones != other.bones:
             return _NOTHING
+        kinds, others = one.trade | one.institutions, other.trade | other.institutions
+        named = (kinds | one.places, others | other.places)
+        equal = named[0] == named[1] and bool(named[0])
+        agree = _agree(kinds, others) and _agree(one.places, other.places)
+        count = len(one.bones)
+        if one.sectors == other.sectors and (
+            (agree and count >= self._tuning.consonants)
+            or (equal and count >= self._tuning.consonants - 1)
+        ):
+            return _CONSONANTS
+        least = self._tuning.consonants - (2 if equal else 1)
+        return _CONSONANTS_APART if agree and count >= least else _NOTHING
+
+    def _part(self, ours: NameForms, listed: NameForms) -> _Level:
+        """Where the words of one name are in the other, by how rare they are."""
+        one, other = frozenset(ours.bare), frozenset(listed.bare)
+        shared = self._shared(one, other)
+        if not shared or max(map(len, shared)) < self._tuning.least:
+            return _NOTHING
+        found = sum(map(self._rarity, shared))
+        of_ours = found / sum(map(self._rarity, one))
+        of_listed = found / sum(map(self._rarity, other))
         if other <= one:
             return _WITHIN
-        share = sum(map(len, one)) / sum(map(len, other))
-        return _AROUND if one <= other and share >= self._tuning.shared else _NOTHING
+        if one <= other and of_listed >= self._tuning.shared:
+            return _AROUND
+        even = 2 / (1 / of_ours + 1 / of_listed)
+        return _SHARING if even >= self._tuning.even else _NOTHING
+
+    def _shared(self, one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+        """The words of `one` that are in `other`, also by their sound or with a slip."""
+        found = one & other
+        left, rest = one - found, other - found
+        if not left or not rest or not (found or len(one) == 1):
+            return found
+        near = {word for word in left if any(self._one_word(word, other) for other in rest)}
+        return found | near
+
+    def _one_word(self, one: str, other: str) -> bool:
+        from rapidfuzz.distance import OSA  # noqa: PLC0415 - when names are compared
+
+        if min(len(one), len(other)) < self._tuning.least or abs(len(one) - len(other)) > 1:
+            return False
+        return sound(one) == sound(other) or OSA.distance(one, other, score_cutoff=1) <= 1
+
+    def _rarity(self, word: str) -> float:
+        """How much a word tells: the logarithm of how many names one has it of."""
+        count = len(self._words.get(word, ())) + len(self._word_sounds.get(sound(word), ())) + 1
+        return log(2 + len(self._names) / count)
 
     def _slipped(self, one: NameForms, other: NameForms) -> _Level:
         """Where one is the other with a slip in it."""

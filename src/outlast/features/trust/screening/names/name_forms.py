@@ -5,22 +5,28 @@ form and the order of its words.
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice, product
 from typing import Final
 
+from outlast.features.trust.screening.names import abjad
 from outlast.features.trust.screening.names.han_words import in_english
+from outlast.features.trust.screening.names.hangul_words import HANGUL
+from outlast.features.trust.screening.names.hangul_words import SCRIPT as HANGUL_SCRIPT
 from outlast.features.trust.screening.names.phrases import shortened
 from outlast.features.trust.screening.names.spellings import spelled
 from outlast.features.trust.screening.names.words import (
     EMPTY,
     HANDLE_ENDS,
     HANDLE_NOISE,
+    HANDLE_WORDS,
     INSTITUTIONS,
     KINDS,
     LEGAL,
     LIMITED,
     PLACES,
+    SECTORS,
     STOCK,
     TRADE,
 )
@@ -29,6 +35,12 @@ from outlast.features.trust.screening.tuning import MATCHES
 _MOST: Final = 2_000
 """Characters of a name that are looked at."""
 _HAN: Final = re.compile(r"[\u2e80-\u2fff\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+_MICRO: Final = re.compile(r"(?<=[\u4e00-\u9fff])微(?=\s|\Z)")
+"""Short for microelectronics, at the end of a name."""
+_READ_APART: Final = 4
+"""Characters of a name, at most, of which each may be read in another way than in its word …"""
+_MOST_READINGS: Final = 8
+"""… in so many combinations."""
 _INITIALS: Final = re.compile(r"\b(?:[a-z]\.){2,}(?:[a-z]\b)?")
 _BRACKETS: Final = re.compile(r"\([^()]*\)")
 _CONTRACTED: Final = re.compile(r"\bint['\u2019]l\b", re.IGNORECASE)
@@ -36,13 +48,20 @@ _APOSTROPHES: Final = re.compile(r"['`\u2018\u2019\u02bc\u02b9\u02ba\"]")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _JOINED: Final = re.compile(r"nauchno-?(?=i?s|pr)")
 _NUMBER: Final = re.compile(r"\bno\.? ?(?=\d)")
-_GENITIVE: Final = re.compile(r"(?<=[aeiouy][nrv])a\Z")
+_GENITIVE: Final = re.compile(r"(?<=[b-df-hj-np-tv-z])a\Z")
 """Of the surnames after which Slavic institutions are named."""
+_STATE: Final = re.compile(r"(?:gos|[gmr])(?=(?:npo|npp|npk|npc|nii|tsnii|kb|okb|ntc)\Z)")
+"""What is before an abbreviated kind of institution: that it is of the state, Moscow or Russia."""
 _INITIALS_OF_PERSON: Final = 2
 _SPLIT_OFF: Final = 5
 """Letters of an account's name, at least, that are left where an addition was written without a
 space."""
-_COMMON: Final = TRADE | INSTITUTIONS | PLACES
+_WRITTEN_OUT: Final = {
+    "it": ("information", "technology"),
+    "ic": ("integrated", "circuit"),
+    "nits": ("research", "center"),
+}
+_COMMON: Final = TRADE | INSTITUTIONS | PLACES | SECTORS
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LETTERS: Final = (
     ("tech", "tek"),
@@ -51,7 +70,10 @@ _LETTERS: Final = (
     ("shch", "sh"),
     ("sch", "sh"),
     ("tz", "ts"),
+    ("ts", "c"),
+    ("qu", "kv"),
     ("oo", "u"),
+    ("ee", "i"),
     ("kh", "k"),
     ("ck", "k"),
     ("q", "k"),
@@ -62,7 +84,7 @@ _LETTERS: Final = (
     ("ou", "u"),
 )
 _SOUNDS: Final = (
-    (re.compile(r"z\Z"), "s"),
+    (re.compile(r"z\Z|ce\Z"), "s"),
     (re.compile(r"(?<=[aou])h\Z"), ""),
     (re.compile(r"c(?!h)"), "k"),
     (re.compile(r"[iyj]*y[iyj]*|i[iyj]+"), "i"),
@@ -74,8 +96,9 @@ _SOUNDS: Final = (
 @dataclass(frozen=True, slots=True)
 class NameForms:
     """`whole`: the words in their order, without the legal form. `bare`: those of them that tell
-    names apart; empty where none does. The others: words of trade, kinds of institution, places;
-    which of "stock" and "limited" its legal form is; and the words in brackets that were left out.
+    names apart; empty where none does. The others: words of trade, of other trades, kinds of
+    institution, places; which of "stock" and "limited" its legal form is; and the words in brackets
+    that were left out. `abjad`: it is in Arabic script, and its bare words are consonants.
     """
 
     whole: tuple[str, ...]
@@ -85,6 +108,14 @@ class NameForms:
     places: frozenset[str]
     legal: frozenset[str] = frozenset()
     aside: frozenset[str] = frozenset()
+    sectors: frozenset[str] = frozenset()
+    abjad: bool = False
+
+    @property
+    def bones(self) -> str:
+        """The consonants of its bare words, in the order of the alphabet."""
+        words = self.bare if self.abjad else map(abjad.consonants, self.bare)
+        return "".join(sorted(words))
 
     @property
     def keys(self) -> frozenset[str]:
@@ -116,6 +147,8 @@ def forms_of(name: str, *, handle: bool = False) -> tuple[NameForms, ...]:
         text = unicodedata.normalize("NFKC", text)
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     text = _CONTRACTED.sub("international", text)
+    if abjad.SCRIPT.search(text):
+        return _in_abjad(text)
     found = {_forms(words): None for words in _readings(text)}
     if "(" in text:  # what stands in brackets is often an abbreviation or a place
         inner = " ".join(_BRACKETS.findall(text))
@@ -126,14 +159,35 @@ def forms_of(name: str, *, handle: bool = False) -> tuple[NameForms, ...]:
     return tuple(forms for forms in found if forms.whole)
 
 
+def _in_abjad(text: str) -> tuple[NameForms, ...]:
+    found = list(abjad.in_words(text))
+    bones = tuple(word for word, is_bones in found if is_bones)
+    forms = _forms(_words(_latin(" ".join(word for word, is_bones in found if not is_bones))))
+    if not bones:
+        return (forms,) if forms.whole else ()
+    return (replace(forms, whole=(*forms.whole, *bones), bare=bones, abjad=True),)
+
+
 def _readings(text: str) -> Iterator[list[str]]:
     """Its words in Latin letters, by each of the ways to read Chinese characters."""
+    if HANGUL_SCRIPT.search(text):
+        text = in_english(text, HANGUL)
     if not _HAN.search(text):
         yield _words(_latin(text))
         return
     text = in_english(text)
-    yield _words(_latin(_HAN.sub(lambda found: f" {_pinyin(found[0])} ", text)))
+    if _MICRO.search(text):
+        yield from _spoken(_MICRO.sub(" microelectronic ", text))
+    yield from _spoken(text)
+
+
+def _spoken(text: str) -> Iterator[list[str]]:
+    runs = _HAN.findall(text)
+    yield _words(_latin(_HAN.sub(lambda found: f" {_pinyin(found[0])[0]} ", text)))
     yield _words(_latin(_HAN.sub(lambda found: f" {_latin(found[0]).replace(' ', '')} ", text)))
+    if len(runs) == 1:
+        for reading in _pinyin(runs[0])[1:]:
+            yield _words(_latin(text.replace(runs[0], f" {reading} ")))
 
 
 def _handles(text: str) -> Iterator[list[str]]:
@@ -143,6 +197,8 @@ def _handles(text: str) -> Iterator[list[str]]:
         rest = [word for word in words if word not in HANDLE_NOISE]
         if len(rest) == 1 and (short := _without_end(rest[0])):
             yield [short]
+        if len(rest) == 1 and (parts := _with_end(rest[0])):
+            yield parts
         if sum(map(len, rest)) >= MATCHES.least:
             yield list(map(spelled, rest))
             yield ["".join(rest)]
@@ -157,12 +213,28 @@ def _without_end(word: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=1 << 14)
-def _pinyin(han: str) -> str:
-    """Chinese characters by their sound in their words, which tells apart readings of one."""
-    from pypinyin import lazy_pinyin  # noqa: PLC0415 - large, and for Chinese names only
+def _with_end(word: str) -> list[str]:
+    """An account's name and the word of trade or kind that is written with it, as namecloud."""
+    for end in HANDLE_WORDS:
+        if word.endswith(end) and len(word) - len(end) >= _SPLIT_OFF:
+            return [word.removesuffix(end), spelled(end)]
+    return []
 
-    return "".join(lazy_pinyin(han))
+
+@lru_cache(maxsize=1 << 14)
+def _pinyin(han: str) -> tuple[str, ...]:
+    """Chinese characters by their sound in their words, which tells apart readings of one; then, of
+    a short name, by the other readings that its characters have.
+    """
+    from pypinyin import Style, lazy_pinyin, pinyin  # noqa: PLC0415 - large, for Chinese names only
+
+    found = {"".join(lazy_pinyin(han)): None}
+    if len(han) <= _READ_APART:
+        given = pinyin(han, style=Style.NORMAL, heteronym=True)
+        several = [list(dict.fromkeys(one))[:2] for one in given]
+        if len(several) == len(han):
+            found |= {"".join(one): None for one in islice(product(*several), _MOST_READINGS)}
+    return tuple(found)
 
 
 def _latin(text: str) -> str:
@@ -182,6 +254,8 @@ def _words(text: str) -> list[str]:
     text = _NUMBER.sub("", text)
     words = [spelled(word) for word in _WORD.findall(text)]
     words = shortened([word for word in words if word not in EMPTY or word == "imeni"]) or words
+    if not _WRITTEN_OUT.keys().isdisjoint(words):
+        words = [part for word in words for part in _WRITTEN_OUT.get(word, (word,))]
     return _named_after(words) if "imeni" in words else words
 
 
@@ -200,15 +274,16 @@ def _forms(words: list[str], aside: frozenset[str] = frozenset()) -> NameForms:
     legal = {"stock": STOCK, "limited": LIMITED}
     return NameForms(
         tuple(whole),
-        tuple(word for word in whole if word not in _COMMON),
+        tuple(word for word in whole if word not in _COMMON and not _STATE.match(word)),
         frozenset(word for word in whole if word in TRADE),
         _kinds(whole),
         frozenset(word for word in (*whole, *aside) if word in PLACES),
         frozenset(kind for kind, forms in legal.items() if not forms.isdisjoint(words)),
         aside,
+        frozenset(word for word in whole if word in SECTORS),
     )
 
 
 def _kinds(words: list[str]) -> frozenset[str]:
-    found = [word for word in words if word in INSTITUTIONS]
+    found = [_STATE.sub("", word) for word in words if word in INSTITUTIONS or _STATE.match(word)]
     return frozenset(part for word in found for part in KINDS.get(word, (word,)))

@@ -64,7 +64,11 @@ _PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "npo": ("science production association", "research production association"),
     "npp": ("science production enterprise", "research production enterprise"),
+    "jv": ("joint venture",),
+    "aerospace": ("aeronautic astronautic", "aeronautics astronautics", "aviation astronautics"),
     "npk": (
+        "science production co",
+        "research production co",
         "science production corporation",
         "research production corporation",
         "science production complex",
@@ -86,7 +90,12 @@ _PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
         "stock bank",
     ),
     "tekhnopark": ("science technology park", "technology park"),
-    "npc": ("science production center", "research production center"),
+    "npc": (
+        "science production center",
+        "research production center",
+        "science industry center",
+        "research development center",
+    ),
     "ntc": ("science technology center",),
     "nii": ("science research institute", "research institute", "yan jiu suo", "yanjiusuo"),
     "tsnii": ("central science research institute", "central research institute"),
@@ -108,6 +117,7 @@ _PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
     "ai": ("artificial intelligence", "ren gong zhi neng", "rengong zhineng"),
     "machinebuilding": ("machine building", "mechanical engineering"),
     "technology": ("ke ji", "ji shu"),
+    "innovation": ("chuang xin", "chuangxin"),
     "academy": ("yan jiu yuan",),
     "university": ("da xue",),
     "group": ("ji tuan",),
@@ -115,7 +125,7 @@ _PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
     "information": ("xin xi",),
     "intelligent": ("zhi neng",),
     "network": ("wang luo",),
-    "software": ("ruan jian",),
+    "software": ("ruan jian", "narm afzar", "narm afzari"),
     "circuit": ("dian lu",),
 }
 """What a phrase is written as here. Its words are in the one spelling of `spellings`, without words

@@ -27,27 +27,44 @@ LEGAL: Final = (
     | _words(
         "ano bsc cia co company corp corporation cv dmcc ead ehf fgau fgbu fgup fkp fku fsbi "
         "fsue fz fzc gesellschaft gup jv kd kg liability lp mup pc private psc pt sal saoc "
-        "sapi sas sasu sca sia snc societe spol sti tic vof"
+        "proprietary osoo sapi sas sasu sca sia snc societe spol sti tic vof"
     )
 )
 """Legal forms of one word. A name that is nothing else keeps them."""
 
-EMPTY: Final = _words("academician and das de der des die du e et for imeni la le les of the und y")
+EMPTY: Final = _words(
+    "academician al and at das de der des die do du e el et for i im imeni in la le les on of "
+    "the und ve "
+    "y ye"
+)
 """Words of grammar."""
 
 TRADE: Final = _words(
     "advanced ai artificial automation circuit cloud communication computer data design "
     "development digital electronic engineering enterprise equipment global group holding "
     "industry information innovation integrated intelligence intelligent international "
-    "internet laboratory memory microelectronic ml network online optoelectronics product "
-    "research robotic science semiconductor service software solution system technology "
-    "wireless"
+    "internet laboratory manufacturing memory microelectronic ml network online optoelectronics "
+    "product production research robotic science semiconductor service software solution "
+    "supercomputer system technology vision wireless"
 )
 """Words that many makers of technology have in their names, and often leave out."""
 
+SECTORS: Final = _words(
+    "agency airline automobile bio broadcasting cargo cement coal commerce construction "
+    "consulting contracting electric energy exchange exploration export gas general import "
+    "instrument insurance investment leasing logistic machine machinebuilding machinery marine "
+    "material mechanical media metal mineral mining money motor oil petrochemical petroleum "
+    "pharmaceutical precision refinery repair ship shipbuilding shipping shipyard steel trading "
+    "transfer vehicle"
+)
+"""Words of other trades. A name is not told from others by them alone, but no side may leave them
+out of a match.
+"""
+
 PLACES: Final = _words(
     "africa america anhui argentina armenia asia australia austria azerbaijan bahrain "
-    "bangladesh beijing belarus belgium berlin brazil britain bulgaria cambodia canada "
+    "bangladesh central federal regional republican municipal beijing belarus belgium berlin "
+    "brazil britain bulgaria cambodia canada "
     "changsha chengdu chile china chongqing colombia crimea croatia cyprus czech dalian "
     "denmark dprk dubai egypt emirates england estonia europe finland france fujian georgia "
     "germany ghana greece guangdong guangxi guangzhou guizhou hainan hangzhou harbin hebei "
@@ -124,3 +141,22 @@ HANDLE_ENDS: Final = (
     "ai",
 )
 """Those that are also written without a space; longer ones first."""
+
+HANDLE_WORDS: Final = (
+    "semiconductor",
+    "technologies",
+    "electronics",
+    "technology",
+    "university",
+    "institute",
+    "robotics",
+    "software",
+    "systems",
+    "network",
+    "cloud",
+    "group",
+    "micro",
+    "bank",
+    "data",
+)
+"""Words of trade and kind that accounts write without a space; longer ones first."""
