@@ -69,6 +69,7 @@ class _Times(ConfigSection, frozen=True):
     first_token: _Seconds | None = None
     stall: _Seconds | None = None
     whole: _Seconds | None = None
+    first_byte: _Seconds | None = None
 
 
 class _GatewayTable(_Times, frozen=True, kw_only=True):
@@ -163,6 +164,7 @@ def _clocks(said: _Times, usual: Clocks) -> Clocks:
         said.first_token or usual.first_token,
         said.stall or usual.stall,
         said.whole or usual.whole,
+        said.first_byte or usual.first_byte,
     )
 
 

@@ -20,13 +20,15 @@ SPEAKS: Final[tuple[str, ...]] = get_args(Speaks)
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """How long a target may take, in seconds: to connect, to say its first token, from one to the
-    next, and for an answer as a whole.
+    next, and for an answer as a whole. `first_byte` is for answers that come as a whole: they are
+    computed before their first byte; `stall` holds between their bytes, too.
     """
 
     connect: float = 3.0
     first_token: float = 30.0
     stall: float = 15.0
     whole: float = 600.0
+    first_byte: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)

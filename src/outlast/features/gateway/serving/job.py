@@ -205,8 +205,13 @@ class Try:
         """Asks. Raises :class:`Fault`."""
         clocks = self._job.route.clocks
         stream = body.get("stream") is True
-        seconds = clocks.first_token if stream else clocks.whole
-        self.clock.limit(seconds, FaultKind.SLOW, f"no token came in {seconds:g} s")
+        if stream:
+            seconds, what = clocks.first_token, "token"
+        elif self.server.target.local is not None:  # whether our own engine lives is known
+            seconds, what = clocks.whole, "answer"
+        else:
+            seconds, what = clocks.first_byte, "answer"
+        self.clock.limit(seconds, FaultKind.SLOW, f"no {what} came in {seconds:g} s")
         self._body = await self.server.backend.ask(self._job.kind, body, self.clock, clocks.connect)
         self._asked = True
         return self._body
@@ -220,9 +225,13 @@ class Try:
 
     def awaits_next(self) -> None:
         """The next part has its time from now."""
-        stall = self._job.route.clocks.stall
         if self._first is not None:
-            self.clock.limit(stall, FaultKind.STALLED, f"nothing came for {stall:g} s")
+            self.awaits_bytes()
+
+    def awaits_bytes(self) -> None:
+        """Bytes came of an answer that has begun; the next ones have their time from now."""
+        stall = self._job.route.clocks.stall
+        self.clock.limit(stall, FaultKind.STALLED, f"nothing came for {stall:g} s")
 
     @property
     def first(self) -> float | None:
