@@ -1,11 +1,14 @@
 """The gateway on a port: from the file of routes to the tidy end, with a new file on SIGHUP."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from outlast.core.cancel import Cancel
@@ -15,15 +18,21 @@ from outlast.features.gateway.dialects.asked import Kind
 from outlast.features.gateway.dialects.continuing import continued
 from outlast.features.gateway.dialects.stream_judge import SseJudge
 from outlast.features.gateway.local.engines import LocalEngines
+from outlast.features.gateway.local.forwarded import ForwardedEngines
 from outlast.features.gateway.local.starting import Starter
+from outlast.features.gateway.processes.shared_breakers import SharedBreakers
+from outlast.features.gateway.processes.sockets import place_of
+from outlast.features.gateway.processes.supervisor import Seat
 from outlast.features.gateway.routes.values import GatewayRoutes, LocalModel
 from outlast.features.gateway.seams import Accounts, Continue, Dialect, Prices, StreamJudge
 from outlast.features.gateway.serving.fleet import Fleet
 from outlast.features.gateway.serving.gateway import BODY, Gateway
+from outlast.features.gateway.serving.inner import Inner, inner_socket
 from outlast.features.gateway.serving.job import Desk
 from outlast.features.gateway.serving.metrics import GatewayMetrics
 from outlast.features.gateway.serving.open_accounts import OpenAccounts, UnknownPrices
 from outlast.features.gateway.serving.probes import POLL, Prober
+from outlast.features.gateway.serving.status import status_of
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.features.gateway.upstream.key_record import KeyRecord
 from outlast.features.gateway.upstream.standing import ServerStanding
@@ -32,6 +41,7 @@ from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.log import log_line
 from outlast.server.http.queries import Bodies
+from outlast.server.model.server import url_of
 from outlast.server.tuning import TUNING
 
 _CONNECTIONS: Final = 4096
@@ -80,6 +90,10 @@ class GatewayService:
     parts: Parts = field(default_factory=Parts)
     hosts: tuple[str, ...] = ()
     substitutes: bool = True
+    home: Path | None = None
+    """The archive's folder, for the private socket; None: there is none."""
+    seat: Seat | None = None
+    """Which of several processes this is."""
 
 
 def serve_gateway(
@@ -118,10 +132,16 @@ async def _serve(
 
     metrics = GatewayMetrics()
     wire = Wire()
-    engines = LocalEngines(service.starter, wire)
+    seat = service.seat
+    first = seat is None or seat.number == 0 or service.home is None
+    engines: LocalEngines | ForwardedEngines = LocalEngines(service.starter, wire)
+    if not first and seat is not None and service.home is not None:
+        engines = ForwardedEngines(place_of(service.home, seat.group, 0), wire)
+    breakers = None if seat is None else SharedBreakers(seat.board, seat.number)
     parts = service.parts
-    house = _House(service, engines, routes)
-    fleet = Fleet(wire, engines, service.record, parts.prices, house.tell)
+    house = _House(service, engines, routes, breakers, probes=first)
+    changed = bool if breakers is None else breakers.changed
+    fleet = Fleet(wire, engines, service.record, parts.prices, house.tell, changed=changed)
     house.begin(fleet)
     desk = Desk(
         fleet,
@@ -136,18 +156,32 @@ async def _serve(
     bounds = Bounds(BODY, _CONNECTIONS, TUNING.model_stall, grace=1.0)
     hosts = Hosts(str(sock.getsockname()[0]), service.hosts, local_pages=True)
     with Bodies(TUNING) as bodies:
-        gateway = Gateway(desk, parts.dialects, bodies, substitutes=service.substitutes)
+        others = _others(service)
+        gateway = Gateway(
+            desk, parts.dialects, bodies, substitutes=service.substitutes, others=others
+        )
+        url = f"{url_of(sock)}/v1"
+        inner = Inner(
+            lambda: status_of(gateway, desk, url),
+            gateway.figures,
+            engines if isinstance(engines, LocalEngines) else None,
+            lambda: {str(model.model): model for model in house.routes.local_models},
+        )
         try:
-            async with listening(
-                gateway.handle,
-                open_it,
-                bounds,
-                hosts=hosts,
-                memory=bodies.memory,
-                count=metrics.connections.set,
-                beside=house.look,
-            ) as server:
+            async with (
+                _inner(service, inner),
+                listening(
+                    gateway.handle,
+                    open_it,
+                    bounds,
+                    hosts=hosts,
+                    memory=bodies.memory,
+                    count=metrics.connections.set,
+                    beside=house.look,
+                ) as server,
+            ):
                 _on_hangup(house.reload)
+                _on_orphaned(seat, cancel)
                 ready()
                 while not cancel.is_set:  # noqa: ASYNC110 - a signal handler sets it
                     await asyncio.sleep(TUNING.engine_poll)
@@ -165,6 +199,37 @@ def _on_hangup(reload: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
 
+def _on_orphaned(seat: Seat | None, cancel: Cancel) -> None:
+    """Sets `cancel` once the process that started this one has ended, however it did."""
+    if seat is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        loop.remove_reader(seat.tether)
+        cancel.set()
+
+    loop.add_reader(seat.tether, orphaned)
+
+
+def _inner(service: GatewayService, inner: Inner) -> contextlib.AbstractAsyncContextManager[None]:
+    """The private socket, where the archive's folder is known."""
+    if service.home is None:
+        return contextlib.nullcontext()
+    seat = service.seat
+    group, number = (os.getpid(), 0) if seat is None else (seat.group, seat.number)
+    return inner_socket(service.home, group, number, inner)
+
+
+def _others(service: GatewayService) -> tuple[Path, ...]:
+    """The private sockets of the other processes of this gateway."""
+    seat, home = service.seat, service.home
+    if seat is None or home is None:
+        return ()
+    numbers = [number for number in range(seat.board.places) if number != seat.number]
+    return tuple(place_of(home, seat.group, number) for number in numbers)
+
+
 async def _drained(gateway: Gateway, seconds: float) -> None:
     """Waits for answers that are under way."""
     if gateway.under_way:
@@ -178,9 +243,17 @@ class _House:
     """What runs beside the requests: probes, engines, the file of routes, what is told."""
 
     def __init__(
-        self, service: GatewayService, engines: LocalEngines, routes: GatewayRoutes
+        self,
+        service: GatewayService,
+        engines: LocalEngines | ForwardedEngines,
+        routes: GatewayRoutes,
+        breakers: SharedBreakers | None,
+        *,
+        probes: bool,
     ) -> None:
         self._service = service
+        self._breakers = breakers
+        self._probes = probes
         self._engines = engines
         self._prober = Prober()
         self._fleet: Fleet | None = None
@@ -196,6 +269,9 @@ class _House:
         assert self._fleet is not None
         self.routes = routes
         self._fleet.use(routes)
+        if self._breakers is not None:
+            self._breakers.forget()
+            self._breakers.look(server.standing for server in self._fleet.servers)
         self._engines.keep(routes.local_models)
 
     def reload(self) -> None:
@@ -219,7 +295,10 @@ class _House:
                 await asyncio.sleep(POLL)
                 looks += 1
                 assert self._fleet is not None
-                self._prober.look(self._fleet.servers)
+                if self._breakers is not None:
+                    self._breakers.look(server.standing for server in self._fleet.servers)
+                if self._probes:
+                    self._prober.look(self._fleet.servers)
                 if looks % _TIDY == 0:
                     self._engines.tidy()
         finally:
