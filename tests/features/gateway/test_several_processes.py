@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from outlast.features.gateway.processes.board import BreakerBoard, BreakerNote
 from outlast.features.gateway.processes.figures import added
 from outlast.features.gateway.processes.shared_breakers import SharedBreakers
-from outlast.features.gateway.processes.sockets import places
-from outlast.features.gateway.processes.status import GatewayStatus, gateway_statuses
+from outlast.features.gateway.processes.sockets import places, read
+from outlast.features.gateway.processes.status import (
+    GatewayStatus,
+    ProcessStatus,
+    gateway_statuses,
+)
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
 from outlast.features.gateway.upstream.standing import ServerStanding
+from tests.cli.call import inside
 from tests.features.gateway.gateways import Caller
 from tests.features.gateway.upstream import Provider, providers
 from tests.warm.calls import finish, start
@@ -57,7 +63,7 @@ def _write(home: Path, a: Provider, b: Provider, more: str = "") -> Path:
     return path
 
 
-def _pids(home: Path, group: int) -> list[int]:
+def _pids(group: int) -> list[int]:
     """The processes below one."""
     text = Path(f"/proc/{group}/task/{group}/children").read_text()
     return [int(word) for word in text.split()]
@@ -88,11 +94,14 @@ def test_they_are_one_gateway(tmp_path: Path) -> None:
         for _ in range(20):
             assert caller.chat().json["outlast"]["target"] == "b:small"
         assert len(a.asked) == before
+        shown = inside("status", "--once", home=tmp_path)
+        (row,) = [line.split() for line in shown.out.splitlines() if " a:big " in line]
+        assert row[:3] == ["m", "a:big", "banned,"]
 
         # One that is killed is started anew, and learns of the breaker from the others.
-        first, *_ = _pids(tmp_path, process.pid)
+        first, *_ = _pids(process.pid)
         os.kill(first, signal.SIGKILL)
-        _until(lambda: first not in _pids(tmp_path, process.pid) and _opens(tmp_path) == COUNT)
+        _until(lambda: first not in _pids(process.pid) and _opens(tmp_path) == COUNT)
 
         # SIGHUP reaches all.
         path = tmp_path / "archive" / "gateway.toml"
@@ -119,11 +128,6 @@ def _home(home: Path, a: Provider, b: Provider) -> Path:
 
 def _each(home: Path) -> Iterator[GatewayStatus]:
     """What each process says alone."""
-    import msgspec  # noqa: PLC0415
-
-    from outlast.features.gateway.processes.sockets import read  # noqa: PLC0415
-    from outlast.features.gateway.processes.status import ProcessStatus  # noqa: PLC0415
-
     for group, _, path in places(home / "archive"):
         with contextlib.suppress(OSError):
             said = msgspec.json.decode(read(path, "/status", 1 << 20, 10), type=ProcessStatus)
@@ -150,7 +154,7 @@ def _targets(home: Path) -> list[list[str]]:
 
 def test_they_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     with providers("a", "b") as (a, b), _serving(_home(tmp_path, a, b), 2) as (_, process):
-        pids = _pids(tmp_path, process.pid)
+        pids = _pids(process.pid)
         process.send_signal(signal.SIGKILL)
         finish(process)
         _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
@@ -209,9 +213,7 @@ def test_a_place_that_is_half_written_is_passed_over(at: int) -> None:
     board = BreakerBoard(2)
     board.write(0, {"t": BreakerNote(5.0, 60.0, 1, "banned", "no")})
     assert board.read(0)
-    memory = vars(type(board))["_memory"].__get__(board) if hasattr(type(board), "_memory") else (
-        board._memory  # noqa: SLF001
-    )
+    memory = board._memory
     memory[at] ^= 0xFF
     assert board.read(0) is None
     board.write(0, {"t": BreakerNote(6.0)})
@@ -221,7 +223,9 @@ def test_a_place_that_is_half_written_is_passed_over(at: int) -> None:
 
 
 def test_figures_are_added() -> None:
-    one = b"# HELP a A.\n# TYPE a counter\na_total{x=\"1 2\"} 2.0\n# HELP outlast_gateway_breaker B.\n# TYPE outlast_gateway_breaker gauge\noutlast_gateway_breaker 2.0\n"
+    head = b"# HELP a A.\n# TYPE a counter\n"
+    breaker = b"# HELP outlast_gateway_breaker B.\n# TYPE outlast_gateway_breaker gauge\n"
+    one = head + b'a_total{x="1 2"} 2.0\n' + breaker + b"outlast_gateway_breaker 2.0\n"
     other = one.replace(b" 2.0\n", b" 1.0\n").replace(b'"1 2"', b'"3"')
     lines = added([one, other, one]).decode().splitlines()
     assert 'a_total{x="1 2"} 4.0' in lines

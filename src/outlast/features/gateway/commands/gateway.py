@@ -11,6 +11,7 @@ from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.options.late_group import LateGroup
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
+from outlast.features.gateway.accounts.prices import PriceBook
 from outlast.features.gateway.commands.documents import ServingGatewayDocument
 from outlast.features.gateway.commands.shared import (
     record_of,
@@ -146,6 +147,8 @@ def gateway(
             print(url, flush=True)
             run.say(f"models: {', '.join(routes.routes)}; Ctrl-C ends it")
 
+        if any(target.endpoint is not None for target in routes.targets):
+            PriceBook({}).warm()  # else the first caller waits for it; once for all processes
         seat: Seat | None = None
         if processes > 1:
             port, url = shared_port(host, port)

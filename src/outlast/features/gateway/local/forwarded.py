@@ -4,7 +4,7 @@ is in memory once, however many processes there are.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 
@@ -55,7 +55,7 @@ class SaidFault(msgspec.Struct, frozen=True):
     @classmethod
     def read(cls, data: bytes) -> Fault:
         """The inverse."""
-        said: Self = msgspec.json.decode(data, type=cls)
+        said = msgspec.json.decode(data, type=cls)
         return Fault(
             FaultKind(said.kind),
             said.detail,

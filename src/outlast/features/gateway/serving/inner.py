@@ -119,11 +119,15 @@ async def inner_socket(home: Path, group: int, number: int, inner: Inner) -> Asy
             _BOUNDS,
             hosts=None,
             memory=Memory(),
-            count=bool,
+            count=_ignore,
             beside=_rest,
             level=logging.CRITICAL,
         ):
             yield
+
+
+def _ignore(count: int) -> None:
+    del count
 
 
 async def _rest() -> None:
