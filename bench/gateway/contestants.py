@@ -95,15 +95,18 @@ def litellm(
         "model_list": models,
         "router_settings": {"fallbacks": fallbacks, "num_retries": 0},
         "litellm_settings": {"telemetry": False},
-        # It refuses to start without a key of its own; ours has none here, either.
-        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
     }
-    path = folder / "config.json"  # JSON is YAML
+    path = folder / "config.yaml"  # JSON is YAML
     path.write_text(json.dumps(config))
     port = free_port()
     command: list[str | Path] = [peers.litellm() / "litellm", "--config", path]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    more = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    more = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        # It refuses to start without a key of its own; ours has none here, either.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "True",
+    }
     with _running(command, folder, port, "/health/liveliness", more) as server:
         yield Running(server, port)
 

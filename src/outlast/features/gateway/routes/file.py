@@ -74,6 +74,7 @@ class _Times(ConfigSection, frozen=True):
 
 class _GatewayTable(_Times, frozen=True, kw_only=True):
     drain: _Seconds = 30.0
+    audits: Flag = True
 
 
 class _EndpointTable(ConfigSection, frozen=True, kw_only=True):
@@ -149,7 +150,7 @@ def _read(table: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) ->
     }
     if not routes:
         raise BadConfigError("there is no route", hint=_HINT)
-    return GatewayRoutes(routes, top.drain)
+    return GatewayRoutes(routes, top.drain, top.audits)
 
 
 def _table(where: str, said: object) -> Mapping[str, Any]:

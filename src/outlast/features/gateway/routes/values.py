@@ -122,10 +122,13 @@ class GatewayRoute:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRoutes:
-    """The file as a whole. `drain`: seconds that streams get to end when the gateway stops."""
+    """The file as a whole. `drain`: seconds that streams get to end when the gateway stops.
+    `audits`: endpoints that an audit found divergent are not asked.
+    """
 
     routes: Mapping[str, GatewayRoute]
     drain: float = 30.0
+    audits: bool = True
 
     @property
     def targets(self) -> tuple[GatewayTarget, ...]:

@@ -148,9 +148,13 @@ class ServerPlan:
     others: list[Server]
 
     def servers(self) -> Iterator[Server]:
-        """In turn. A server that asked for patience is not asked before its time."""
+        """In turn. A server that asked for patience is not asked before its time; one where other
+        weights answer than it says, not at all.
+        """
         yield from self.ready
         for server in self.others:
             fault = server.standing.fault
+            if server.standing.divergent:
+                continue
             if fault is None or fault.kind is not FaultKind.LIMITED:
                 yield server

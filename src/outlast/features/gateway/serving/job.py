@@ -106,8 +106,8 @@ class CallerJob:
             if target.name == server.target.name:
                 break
             if target.name not in said:
-                faults = [s.standing.fault for s in self.plan.others if s.target is target]
-                kind = next((str(fault.kind) for fault in faults if fault is not None), "not asked")
+                others = (s.standing.why_not for s in self.plan.others if s.target is target)
+                kind = next((why for why in others if why), "not asked")
                 self.note.skipped(target.name, kind)
 
     def caller_left(self) -> bool:

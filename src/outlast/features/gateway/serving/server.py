@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import BadConfigError, OutlastError
+from outlast.core.records.audit import AuditRecord, divergence
 from outlast.features.gateway.dialects import DIALECTS
 from outlast.features.gateway.dialects.asked import Kind
 from outlast.features.gateway.dialects.continuing import continued
@@ -43,11 +45,16 @@ from outlast.server.http.log import log_line
 from outlast.server.http.queries import Bodies
 from outlast.server.model.server import url_of
 from outlast.server.tuning import TUNING
+from outlast.store.records.audits import Audits, EndpointModel
 
 _CONNECTIONS: Final = 4096
 """Connections of callers at once. Guess."""
 _TIDY: Final = 25
 """Looks for probes between two looks for engines to stop. Guess: five seconds."""
+
+
+_AUDITS: Final = 25
+"""Looks for probes between two looks for records of audits. Guess: five seconds."""
 
 
 def judge_of(kind: Kind, anthropic: bool) -> StreamJudge:
@@ -256,6 +263,7 @@ class _House:
         self._probes = probes
         self._engines = engines
         self._prober = Prober()
+        self._audits = Audits(service.starter.archive)
         self._fleet: Fleet | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.routes = routes
@@ -292,6 +300,8 @@ class _House:
         looks = 0
         try:
             while True:
+                if looks % _AUDITS == 0:
+                    await self._look_at_audits()
                 await asyncio.sleep(POLL)
                 looks += 1
                 assert self._fleet is not None
@@ -303,6 +313,21 @@ class _House:
                     self._engines.tidy()
         finally:
             await self._prober.close()
+
+    async def _look_at_audits(self) -> None:
+        """Turns away from endpoints that an audit found divergent, and back to others."""
+        found: Mapping[EndpointModel, AuditRecord] = {}
+        if self.routes.audits:
+            try:
+                found = await asyncio.to_thread(self._audits.newest)
+            except OutlastError as error:
+                log_line({"level": "warning", "what": "gateway", "audits": str(error)})
+                return
+        assert self._fleet is not None
+        now = time.time()
+        for server in self._fleet.servers:
+            record = found.get((server.url, server.target.model))
+            server.standing.audited(divergence(record, now))
 
     def tell(self, standing: ServerStanding, fault: Fault | None) -> None:
         """Tells the operator, once, that a target does not answer, or that it does again. Where it

@@ -44,6 +44,6 @@ def status_of(gateway: Gateway, desk: Desk, url: str) -> bytes:
 
 def _server(server: Server) -> ServerStatus:
     standing = server.standing
-    fault = "" if standing.fault is None else str(standing.fault.kind)
+    fault = standing.why_not
     wait = None if standing.fault is None else max(0.0, standing.due - standing.now())
     return ServerStatus(server.url, standing.state, fault, wait, standing.under_way)

@@ -37,17 +37,26 @@ class ServerStanding:
     """How often in a row it opened."""
     due: float = 0.0
     """When it is probed next, by `now`."""
+    divergent: str = ""
+    """What an audit found of it; it is not asked, in no case."""
     _row: int = 0
     _told: set[FaultKind] = field(default_factory=set)
 
     @property
     def answers(self) -> bool:
-        return self.fault is None
+        return self.fault is None and not self.divergent
+
+    @property
+    def why_not(self) -> str:
+        """The kind of fault for which it is not asked; "" where it is."""
+        if self.divergent:
+            return str(FaultKind.DIVERGENT)
+        return "" if self.fault is None else str(self.fault.kind)
 
     @property
     def state(self) -> str:
         """closed, open, or half-open while it is probed."""
-        if self.fault is None:
+        if self.answers:
             return "closed"
         return "half-open" if self.probing else "open"
 
@@ -100,6 +109,14 @@ class ServerStanding:
         if fault.kind not in self._told:
             self._told.add(fault.kind)
             self.tell(self, fault)
+
+    def audited(self, found: str) -> None:
+        """What an audit says of it: "" where it may be asked. Tells of a change."""
+        before, self.divergent = self.divergent, found
+        if found and not before:
+            self.tell(self, Fault(FaultKind.DIVERGENT, found))
+        elif before and not found and self.fault is None:
+            self.tell(self, None)
 
     def learn(self, fault: Fault | None, at: float, due: float, opened: int) -> None:
         """Takes over what another process of this gateway found at `at`, and told. All times are by
