@@ -53,7 +53,9 @@ def wrk_program() -> str | None:
 
 
 def rate(door: Door, folder: Path, connections: int, seconds: int, *, stream: bool) -> float:
-    """Answers a second over so many connections. Raises :class:`BenchError` where one fails."""
+    """Answers a second over so many connections; measured for longer where none comes in time.
+    Raises :class:`BenchError` where one fails.
+    """
     script = folder / f"ask-{door.port}-{door.model}-{stream}.lua"
     script.write_text(_SCRIPT.format(key=door.key, body=door.body(stream=stream)))
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s"]
@@ -66,6 +68,10 @@ def rate(door: Door, folder: Path, connections: int, seconds: int, *, stream: bo
     count, microseconds, refused, broken = (int(found[i]) for i in range(1, 5))
     if refused or broken:
         raise BenchError(f"{refused} answers of {count} are errors, {broken} did not come")
+    if not count:
+        if seconds >= _PATIENCE:
+            raise BenchError(f"there was no answer in {seconds} s")
+        return rate(door, folder, connections, 2 * seconds, stream=stream)
     return count / microseconds * 1e6
 
 
