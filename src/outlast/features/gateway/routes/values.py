@@ -121,14 +121,26 @@ class GatewayRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where spans are sent: a collector's URL for traces by OTLP over HTTP. `share` of the requests
+    have one (1: all) where the caller's trace does not decide it.
+    """
+
+    endpoint: str
+    service: str = "outlast-gateway"
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayRoutes:
     """The file as a whole. `drain`: seconds that streams get to end when the gateway stops.
-    `audits`: endpoints that an audit found divergent are not asked.
+    `audits`: endpoints that an audit found divergent are not asked. `tracing`: None sends nothing.
     """
 
     routes: Mapping[str, GatewayRoute]
     drain: float = 30.0
     audits: bool = True
+    tracing: TracingSettings | None = None
 
     @property
     def targets(self) -> tuple[GatewayTarget, ...]:

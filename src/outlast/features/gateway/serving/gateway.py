@@ -82,6 +82,8 @@ class Gateway:
         if request.method != "POST":
             return _refusal(dialect, 405, f"{path} takes POST")
         route = ""
+        job: CallerJob | None = None
+        answer: web.StreamResponse | None = None
         try:
             caller = self._desk.accounts.authenticate(_secret(request))
             asked, size = await self._read(request, dialect)
@@ -100,15 +102,19 @@ class Gateway:
                 plan,
                 substitutes=self._substitutes and picked.substitutes and not strict,
             )
-            if asked.stream:
-                return await answer_streamed(self._desk, job)
-            return await answer_whole(self._desk, job)
+            do = answer_streamed if asked.stream else answer_whole
+            answer = await do(self._desk, job)
         except (CallerLeft, ConnectionError):
             raise CallerLeft from None
         except Exception as error:  # noqa: BLE001 - mapped below; a bug is logged
             answer = _answer_to(error, dialect)
             self._desk.metrics.refused.labels(route, answer.status).inc()
-            return answer
+        finally:
+            tracer = self._desk.tracer()
+            if tracer is not None and job is not None:
+                status = _LEFT if answer is None else answer.status
+                tracer.ended(job.traced(status), request.headers)
+        return answer
 
     async def _read(self, request: web.Request, dialect: Dialect) -> tuple[Understood, int]:
         """The request as understood, and the bytes of its body."""

@@ -35,6 +35,7 @@ from outlast.features.gateway.serving.metrics import GatewayMetrics
 from outlast.features.gateway.serving.open_accounts import OpenAccounts, UnknownPrices
 from outlast.features.gateway.serving.probes import POLL, Prober
 from outlast.features.gateway.serving.status import status_of
+from outlast.features.gateway.serving.tracing import tracer_of
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.features.gateway.upstream.key_record import KeyRecord
 from outlast.features.gateway.upstream.standing import ServerStanding
@@ -159,6 +160,7 @@ async def _serve(
         parts.judge,
         parts.continued,
         house.keep_record,
+        lambda: house.tracer,
     )
     bounds = Bounds(BODY, _CONNECTIONS, TUNING.model_stall, grace=1.0)
     hosts = Hosts(str(sock.getsockname()[0]), service.hosts, local_pages=True)
@@ -264,6 +266,7 @@ class _House:
         self._engines = engines
         self._prober = Prober()
         self._audits = Audits(service.starter.archive)
+        self.tracer = tracer_of(routes.tracing)
         self._fleet: Fleet | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.routes = routes
@@ -288,10 +291,17 @@ class _House:
         """
         try:
             routes = self._service.read()
+            tracer = self.tracer
+            if routes.tracing != self.routes.tracing:
+                tracer = tracer_of(routes.tracing)
             self._service.parts.reload()
         except OutlastError as error:
             log_line({"level": "error", "what": "gateway", "reload": str(error)})
             return
+        if tracer is not self.tracer:
+            before, self.tracer = self.tracer, tracer
+            if before is not None:
+                self._background(asyncio.to_thread(before.close))
         self._use(routes)
         log_line({"level": "info", "what": "gateway", "reload": f"{len(routes.routes)} routes"})
 
@@ -358,4 +368,6 @@ class _House:
     async def close(self) -> None:
         """Ends engines, and what runs in the background."""
         await self._engines.close()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
         await asyncio.gather(*self._tasks, return_exceptions=True)
