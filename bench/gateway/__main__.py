@@ -41,7 +41,7 @@ from bench.rows import (
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RESULT: Final = ROOT / "bench" / "results" / "gateway.json"
-_LITELLM, _NGINX, _DIRECT = "LiteLLM", "nginx", "direct"
+_LITELLM, _NGINX, _DIRECT, _ONE = "LiteLLM", "nginx", "direct", "one process"
 _CONNECTIONS: Final = (1, 16, 128)
 _MILLI, _MEGA = 1e3, 1e6
 _DEADLINE: Final = 0.5
@@ -244,6 +244,33 @@ def weight(rig: Rig) -> list[Row]:
     ]
 
 
+def accounts(rig: Rig) -> list[Row]:
+    """Reservations with their settlements, for a key with three budgets, on one core."""
+    found = []
+    for _ in range(rig.pairs):
+        command = [sys.executable, "-m", "bench.gateway.accounts", str(rig.folder)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        found.append(float(said.stdout.split()[0]))
+    target = Target("≥", 5000, absolute=True)
+    what = "reserve and settle a budgeted request"
+    return [absolute(what, "pairs/CPU-s", found, target=target)]
+
+
+def processes(rig: Rig) -> list[Row]:
+    """Two processes behind one port, beside one."""
+    with contextlib.ExitStack() as stack:
+        provider = stack.enter_context(canned(rig.nginx, rig.folder / "provider"))
+        route = [Route("plain", [f"http://127.0.0.1:{provider}/plain/v1"])]
+        doors = {}
+        for name, workers in ((OURS, 2), (_ONE, 1)):
+            ours = contestants.outlast(rig.folder / name, route, workers=workers)
+            doors[name] = stack.enter_context(ours).door("plain")
+        samples = alternate(_rates(rig, doors, 16, "plain"), rig.pairs)
+    return [
+        paired("two processes, plain, 16 connections", "requests/s", samples, _ONE, target=None)
+    ]
+
+
 def _own_size(folder: Path) -> float:
     """A new environment with outlast and its extra `gateway`, in MB."""
     place = folder / "installed"
@@ -277,6 +304,8 @@ _CASES: Final[dict[str, Callable[[Rig], list[Row]]]] = {
     "dead": dead,
     "stall": stall,
     "weight": weight,
+    "accounts": accounts,
+    "processes": processes,
 }
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
-    from outlast.cli.documents.document import Document
-    from outlast.cli.screen.status_tables import Section
     from outlast.core.claims import Assessor, Weighed, Weigher
     from outlast.core.digest import Digest, GitOid
     from outlast.core.names import KnownName, KnownNames, RepoId
@@ -97,13 +95,6 @@ class Finder(Protocol):
         """Revisions of models with `query` in their names; before each, which place lists it."""
 
 
-class Reported(NamedTuple):
-    """What runs of a feature on an archive, for `status`: for a person, and as lines of JSON."""
-
-    sections: "Sequence[Section]"
-    documents: "Sequence[Document]"
-
-
 CountryOf = Callable[[str], str]
 """The country from which an organisation of a hub is run: two letters of ISO 3166-1, or
 "unknown"."""
@@ -130,7 +121,8 @@ class Listed(NamedTuple):
     and the :class:`~outlast.core.names.KnownNames` of an archive: likewise. `finder` is that of its
     :class:`Finder`, if it has one. `countries` is that of a function that makes a
     :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
-    `reports` is that of a function that makes a :class:`Reported` of an archive's folder.
+    `reports` is that of a function that says what runs of it on an archive, given its folder: a
+    :class:`~outlast.cli.screen.status_tables.Reported`.
     """
 
     name: str
@@ -285,11 +277,6 @@ class LateNames:
         if self._found is None:
             self._found = names_of(self._features, self._archive)
         return self._found
-
-
-def reported(features: Sequence[Listed], home: "Path") -> list[Reported]:
-    """What runs of all features on the archive in `home`."""
-    return [load(feature.reports)(home) for feature in features if feature.reports]
 
 
 def finders(features: Sequence[Listed]) -> list[Finder]:

@@ -13,9 +13,9 @@ import click
 
 from outlast.cli.documents.network import NodeDocument
 from outlast.cli.edge import Session, common, session
-from outlast.cli.feature import reported
+from outlast.cli.feature import load
 from outlast.cli.screen.render import print_documents, print_table
-from outlast.cli.screen.status_tables import Section, sections
+from outlast.cli.screen.status_tables import Reported, Section, sections
 from outlast.core.errors import Cancelled, one_line
 from outlast.core.sizes import human_size
 from outlast.core.status import NodeStatus
@@ -68,7 +68,7 @@ def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) 
             found = ask_nodes(folder)
             space = space_used(folder) if found.nodes else 0
             documents: list[Document] = [_document(node, space) for node in found.nodes]
-            for part in reported(run.features, folder):
+            for part in _reported(run, folder):
                 documents += part.documents
             print_documents(documents)
             _tell(run, found)
@@ -127,8 +127,13 @@ def _print(run: Session, space: _Space) -> None:
 
 def _sections(run: Session, folder: Path, found: Nodes) -> list[Section]:
     """Of the nodes, and of what else runs on the archive."""
-    others = [part for one in reported(run.features, folder) for part in one.sections]
+    others = [part for one in _reported(run, folder) for part in one.sections]
     return [*sections(found.nodes), *others]
+
+
+def _reported(run: Session, folder: Path) -> list[Reported]:
+    """What runs of the features on the archive."""
+    return [load(feature.reports)(folder) for feature in run.features if feature.reports]
 
 
 def _no_node(folder: Path) -> str:

@@ -12,7 +12,7 @@ from outlast.core.digest import Digest
 from outlast.core.records.audit import AuditRecord, AuditVerdict
 from outlast.features.gateway.serving import server
 from outlast.store.archive import Archive
-from outlast.store.records.audits import Audits, note_audit
+from outlast.store.evidence.audits import Audits
 from tests.features.gateway.gateways import Answer, Caller, gateway
 from tests.features.gateway.test_falls_over import routes
 from tests.features.gateway.upstream import Provider, providers
@@ -39,7 +39,7 @@ def note(archive: Archive, url: str, verdict: AuditVerdict, *, at: int = -60) ->
     now = int(time.time())
     record = AuditRecord(url, "big", digest, verdict, now + at, now + 3600)
     with archive.writer() as writer:
-        note_audit(archive, writer, record)
+        archive.attestations.add(writer, digest, record.to_bytes())
 
 
 def _manifest(archive: Archive) -> Digest:

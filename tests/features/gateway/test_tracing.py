@@ -114,7 +114,8 @@ def test_a_span_says_who_answered_and_nothing_else(two: list[Provider], tmp_path
 
 def test_it_is_off_unless_it_is_configured(two: list[Provider], tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
-    path.write_text(routes(*two))
+    a, b = two
+    path.write_text(routes(a, b))
     assert read_routes(path, {}).tracing is None
 
 
@@ -123,6 +124,7 @@ def test_it_is_off_unless_it_is_configured(two: list[Provider], tmp_path: Path) 
 )
 def test_settings_that_are_wrong(two: list[Provider], tmp_path: Path, said: str) -> None:
     path = tmp_path / "gateway.toml"
-    path.write_text(routes(*two) + f"\n[tracing]\n{said or 'share = 1'}\n")
+    a, b = two
+    path.write_text(routes(a, b) + f"\n[tracing]\n{said or 'share = 1'}\n")
     with pytest.raises(BadConfigError):
         read_routes(path, {})

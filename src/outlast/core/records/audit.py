@@ -127,11 +127,11 @@ def _only(said: object) -> dict[str, Any]:
     return said
 
 
-def _subject(said: object) -> Digest:
+def _subject(said: Any) -> Digest:
     try:
-        (subject,) = said if isinstance(said, list) else ()
+        (subject,) = said
         return Digest(subject["digest"]["sha256"])
-    except (ValueError, TypeError, KeyError, LookupError):
+    except (ValueError, TypeError, LookupError):
         raise MalformedError("an audit record is about one manifest") from None
 
 

@@ -1,1 +1,1 @@
-"""What stays of a revision that was removed: the evidence of how it came, and its manifest."""
+"""What stays of a revision that was removed, and what audits found of endpoints."""

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outlast.cli.feature import Reported
+from outlast.cli.screen.status_tables import Reported, Section
 from outlast.features.gateway.processes.sockets import places
 
 if TYPE_CHECKING:
-    from outlast.cli.screen.status_tables import Section
     from outlast.features.gateway.commands.documents import RunningGatewayDocument
     from outlast.features.gateway.processes.status import (
         GatewayStatus,
@@ -29,9 +28,8 @@ def reports(home: Path) -> Reported:
     return Reported(sections, [_document(one) for one in found])
 
 
-def _sections(one: "GatewayStatus") -> "list[Section]":
+def _sections(one: "GatewayStatus") -> list[Section]:
     from outlast.cli.screen.render import plural  # noqa: PLC0415 - few calls need it
-    from outlast.cli.screen.status_tables import Section  # noqa: PLC0415 - likewise
     from outlast.core.errors import one_line  # noqa: PLC0415 - likewise
 
     if one.status is None:

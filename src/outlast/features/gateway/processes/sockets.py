@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from outlast.node.status_client import UnixConnection
+
 FOLDER: Final = "gateways"
 _NAME: Final = re.compile(r"([0-9]{1,10})\.([0-9]{1,3})\.sock\Z")
 _PRIVATE_FOLDER: Final = 0o700
@@ -76,8 +78,7 @@ def read(path: Path, what: str, most: int, seconds: float) -> bytes:
     """The answer to ``GET what``, of at most `most` bytes. Raises OSError and
     :class:`http.client.HTTPException`.
     """
-    connection = _UnixConnection("gateway", timeout=seconds)
-    connection.path = path
+    connection = UnixConnection(path, seconds)
     try:
         connection.request("GET", what)
         response = connection.getresponse()
@@ -87,12 +88,3 @@ def read(path: Path, what: str, most: int, seconds: float) -> bytes:
         return data
     finally:
         connection.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    path = Path()
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))

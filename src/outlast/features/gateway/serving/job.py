@@ -65,7 +65,7 @@ class Desk:
     judge: Callable[[Any, bool], StreamJudge]
     continued: Continue
     keeps: Callable[[], object]
-    tracer: Callable[[], RequestTracer | None] = bool
+    tracer: Callable[[], RequestTracer | None] = lambda: None
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ from outlast.server.http.log import log_line
 from outlast.server.http.queries import Bodies
 from outlast.server.model.server import url_of
 from outlast.server.tuning import TUNING
-from outlast.store.records.audits import Audits, EndpointModel
+from outlast.store.evidence.audits import Audits, EndpointModel
 
 _CONNECTIONS: Final = 4096
 """Connections of callers at once. Guess."""

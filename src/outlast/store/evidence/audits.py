@@ -9,19 +9,11 @@ from outlast.store import disk
 
 if TYPE_CHECKING:
     from outlast.store.archive import Archive
-    from outlast.store.writer import WriteSession
 
 EndpointModel = tuple[str, str]
 """The URL of an endpoint up to ``/v1``, and a model's name there."""
 _MOST: Final = 10_000
 """Endpoints and models with a record. Guess: a hundred times what an archive has."""
-
-
-def note_audit(archive: "Archive", writer: "WriteSession", record: AuditRecord) -> None:
-    """Keeps a record. Raises what :meth:`~outlast.store.records.attestations.Attestations.add`
-    does: the manifest has to be here.
-    """
-    archive.attestations.add(writer, record.manifest, record.to_bytes())
 
 
 class Audits:
