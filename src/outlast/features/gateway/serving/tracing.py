@@ -62,7 +62,7 @@ def tracer_of(settings: TracingSettings | None) -> RequestTracer | None:
         return None
     if importlib.util.find_spec("opentelemetry") is None or not _has_exporter():
         raise BadConfigError(
-            "[tracing] needs OpenTelemetry's SDK", hint="pip install 'outlast[otel]'"
+            "[tracing] needs OpenTelemetry's SDK", hint="pip install '.[otel]'"
         )
     return _OtelTracer(settings)
 
