@@ -41,7 +41,7 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def _serving(home: Path, count: int = COUNT) -> Iterator[tuple[Caller, Child]]:
+def serving(home: Path, count: int = COUNT) -> Iterator[tuple[Caller, Child]]:
     more = ("--listen", "127.0.0.1:0", "--json", "--processes", str(count))
     process = start("gateway", *more, home=home)
     assert process.stdout is not None
@@ -75,7 +75,7 @@ def _status(home: Path) -> GatewayStatus:
 
 
 def test_they_are_one_gateway(tmp_path: Path) -> None:
-    with providers("a", "b") as (a, b), _serving(_home(tmp_path, a, b)) as (caller, process):
+    with providers("a", "b") as (a, b), serving(_home(tmp_path, a, b)) as (caller, process):
         for _ in range(20):
             assert caller.chat().status == 200
         status = _status(tmp_path)
@@ -153,7 +153,7 @@ def _targets(home: Path) -> list[list[str]]:
 
 
 def test_they_end_with_the_process_that_started_them(tmp_path: Path) -> None:
-    with providers("a", "b") as (a, b), _serving(_home(tmp_path, a, b), 2) as (_, process):
+    with providers("a", "b") as (a, b), serving(_home(tmp_path, a, b), 2) as (_, process):
         pids = _pids(process.pid)
         process.send_signal(signal.SIGKILL)
         finish(process)
