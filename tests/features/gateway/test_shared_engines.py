@@ -16,7 +16,7 @@ from tests.realweights import WeightsUnavailableError
 from tests.warm.calls import finish
 
 pytest.importorskip("xllamacpp")
-pytestmark = in_torture
+pytestmark = list(in_torture)
 ROUTES = """
 [archive."me/model"]
 threads = 1

@@ -115,10 +115,10 @@ class Supervisor:
                 seat = self._start(number)
                 if seat is not None:
                     return seat
-                if number == 0 and (status := self._awaited(number)) is not None:
+                if number == 0 and (status := self._awaited(0)) is not None:
                     return status
-            for number in range(1, self._board.places):
-                self._awaited(number)
+            for child in self._children.values():
+                self._wait(child)  # one that ended is started anew below
             if not self._cancel.is_set:
                 ready()
             return self._watched()
@@ -146,18 +146,19 @@ class Supervisor:
     def _awaited(self, number: int) -> int | None:
         """Waits until a process answers; its exit status where it ended before."""
         child = self._children[number]
-        while not self._cancel.is_set:
-            if select.select([child.told], [], [], _LOOK)[0]:
-                if os.read(child.told, 1):
-                    return None
-                return self._reaped(number)
-        return None
-
-    def _reaped(self, number: int) -> int:
-        child = self._children.pop(number)
+        if self._wait(child) or self._cancel.is_set:
+            return None
+        del self._children[number]
         child.close()
         _, status = os.waitpid(child.pid, 0)
         return abs(os.waitstatus_to_exitcode(status))
+
+    def _wait(self, child: _Child) -> bool:
+        """Until it says that it answers (true), or has ended, or all is to end."""
+        while not self._cancel.is_set:
+            if select.select([child.told], [], [], _LOOK)[0]:
+                return bool(os.read(child.told, 1))
+        return False
 
     def _watched(self) -> Seat | int:
         while not self._cancel.is_set:

@@ -61,9 +61,7 @@ def tracer_of(settings: TracingSettings | None) -> RequestTracer | None:
     if settings is None:
         return None
     if importlib.util.find_spec("opentelemetry") is None or not _has_exporter():
-        raise BadConfigError(
-            "[tracing] needs OpenTelemetry's SDK", hint="pip install '.[otel]'"
-        )
+        raise BadConfigError("[tracing] needs OpenTelemetry's SDK", hint="pip install '.[otel]'")
     return _OtelTracer(settings)
 
 
