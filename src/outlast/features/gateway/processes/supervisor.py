@@ -117,8 +117,8 @@ class Supervisor:
                     return seat
                 if number == 0 and (status := self._awaited(0)) is not None:
                     return status
-            for child in self._children.values():
-                self._wait(child)  # one that ended is started anew below
+            for number in range(1, self._board.places):
+                self._wait(self._children[number])  # one that ended is started anew below
             if not self._cancel.is_set:
                 ready()
             return self._watched()
