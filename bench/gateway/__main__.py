@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import peers
+from bench import peers, profiling
 from bench.gateway import contestants
 from bench.gateway.contestants import CHATS, Route, Running
 from bench.gateway.load import HOW_TO_GET_WRK, Asker, Door, rate, wrk_program
@@ -98,8 +98,15 @@ class Rig:
 
 def throughput(rig: Rig) -> list[Row]:
     """Answers a second, whole and in chunks."""
-    rows = []
+    rows = list[Row]()
     with rig.quick() as (_, gateways, proxy):
+        ours = gateways[OURS]
+
+        def profile() -> profiling.Profile:
+            with profiling.of_process(rig, ours.server.process.pid) as profiled:
+                rate(ours.door("stream"), rig.folder, 16, rig.seconds, stream=True)
+            return profiled()
+
         for kind in ("plain", "stream"):
             doors = {name: running.door(kind) for name, running in gateways.items()}
             doors[_NGINX] = Door(proxy, f"/{kind}{CHATS}", MODEL)
@@ -108,7 +115,7 @@ def throughput(rig: Rig) -> list[Row]:
                 what = f"{kind}, {connections} connections"
                 rows.append(paired(what, "requests/s", samples, _LITELLM, target=_TEN))
                 rows.append(paired(what, "requests/s", samples, _NGINX, target=_HALF))
-    return rows
+        return profiling.explained(rows, profile)
 
 
 def _rates(rig: Rig, doors: dict[str, Door], connections: int, kind: str) -> Contestants:
