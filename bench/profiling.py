@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from bench import peers
 from bench.rows import Row
@@ -23,6 +24,13 @@ _SHOWN = 10
 _SECONDS = 60.0
 Profile = Mapping[str, float]
 """By place, the share of the samples."""
+
+
+class Place(Protocol):
+    """What has a folder for the profiler's output."""
+
+    @property
+    def folder(self) -> Path: ...
 
 
 def explained(rows: Sequence[Row], take: Callable[[], Profile]) -> list[Row]:
@@ -53,7 +61,7 @@ def of_command(stage: Stage, *arguments: str | Path) -> Profile:
 
 
 @contextlib.contextmanager
-def of_process(stage: Stage, pid: int) -> Iterator[Callable[[], Profile]]:
+def of_process(stage: Place, pid: int) -> Iterator[Callable[[], Profile]]:
     """Of a process of ours while the block runs; what it yields gives the profile afterwards."""
     output = stage.folder / "profile.raw"
     command = [*_profiler(output), "--pid", str(pid), "--duration", "unlimited"]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import peers
+from bench import peers, profiling
 from bench.gateway import contestants
 from bench.gateway.contestants import CHATS, Route, Running
 from bench.gateway.load import HOW_TO_GET_WRK, Asker, Door, rate, wrk_program
@@ -41,7 +41,7 @@ from bench.rows import (
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RESULT: Final = ROOT / "bench" / "results" / "gateway.json"
-_LITELLM, _NGINX, _DIRECT = "LiteLLM", "nginx", "direct"
+_LITELLM, _NGINX, _DIRECT, _ONE = "LiteLLM", "nginx", "direct", "one process"
 _CONNECTIONS: Final = (1, 16, 128)
 _MILLI, _MEGA = 1e3, 1e6
 _DEADLINE: Final = 0.5
@@ -98,8 +98,15 @@ class Rig:
 
 def throughput(rig: Rig) -> list[Row]:
     """Answers a second, whole and in chunks."""
-    rows = []
+    rows = list[Row]()
     with rig.quick() as (_, gateways, proxy):
+        ours = gateways[OURS]
+
+        def profile() -> profiling.Profile:
+            with profiling.of_process(rig, ours.server.process.pid) as profiled:
+                rate(ours.door("stream"), rig.folder, 16, rig.seconds, stream=True)
+            return profiled()
+
         for kind in ("plain", "stream"):
             doors = {name: running.door(kind) for name, running in gateways.items()}
             doors[_NGINX] = Door(proxy, f"/{kind}{CHATS}", MODEL)
@@ -108,14 +115,22 @@ def throughput(rig: Rig) -> list[Row]:
                 what = f"{kind}, {connections} connections"
                 rows.append(paired(what, "requests/s", samples, _LITELLM, target=_TEN))
                 rows.append(paired(what, "requests/s", samples, _NGINX, target=_HALF))
-    return rows
+        return profiling.explained(rows, profile)
 
 
 def _rates(rig: Rig, doors: dict[str, Door], connections: int, kind: str) -> Contestants:
-    def of(door: Door) -> Callable[[], float]:
-        return lambda: rate(door, rig.folder, connections, rig.seconds, stream=kind == "stream")
+    def of(name: str, door: Door) -> Callable[[], float]:
+        # LiteLLM closes some of many connections, and answers on others after a minute.
+        return lambda: rate(
+            door,
+            rig.folder,
+            connections,
+            rig.seconds,
+            stream=kind == "stream",
+            lenient=name == _LITELLM,
+        )
 
-    return {name: of(door) for name, door in doors.items()}
+    return {name: of(name, door) for name, door in doors.items()}
 
 
 def latency(rig: Rig) -> list[Row]:
@@ -244,6 +259,33 @@ def weight(rig: Rig) -> list[Row]:
     ]
 
 
+def accounts(rig: Rig) -> list[Row]:
+    """Reservations with their settlements, for a key with three budgets, on one core."""
+    found = []
+    for _ in range(rig.pairs):
+        command = [sys.executable, "-m", "bench.gateway.accounts", str(rig.folder)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        found.append(float(said.stdout.split()[0]))
+    target = Target("≥", 5000, absolute=True)
+    what = "reserve and settle a budgeted request"
+    return [absolute(what, "pairs/CPU-s", found, target=target)]
+
+
+def processes(rig: Rig) -> list[Row]:
+    """Two processes behind one port, beside one."""
+    with contextlib.ExitStack() as stack:
+        provider = stack.enter_context(canned(rig.nginx, rig.folder / "provider"))
+        route = [Route("plain", [f"http://127.0.0.1:{provider}/plain/v1"])]
+        doors = {}
+        for name, workers in ((OURS, 2), (_ONE, 1)):
+            ours = contestants.outlast(rig.folder / name, route, workers=workers)
+            doors[name] = stack.enter_context(ours).door("plain")
+        samples = alternate(_rates(rig, doors, 16, "plain"), rig.pairs)
+    return [
+        paired("two processes, plain, 16 connections", "requests/s", samples, _ONE, target=None)
+    ]
+
+
 def _own_size(folder: Path) -> float:
     """A new environment with outlast and its extra `gateway`, in MB."""
     place = folder / "installed"
@@ -277,6 +319,8 @@ _CASES: Final[dict[str, Callable[[Rig], list[Row]]]] = {
     "dead": dead,
     "stall": stall,
     "weight": weight,
+    "accounts": accounts,
+    "processes": processes,
 }
 
 

@@ -16,7 +16,8 @@ from bench.hub import free_port
 from bench.process import BenchError, Server, clean_environment
 
 CHATS: Final = "/v1/chat/completions"
-_START: Final = 120.0
+_START: Final = 600.0
+"""Seconds. Guess: LiteLLM imports for half a minute, on a busy machine for some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def outlast(
     command: list[str | Path] = [sys.executable, "-m", "outlast", "gateway", "--routes", path]
     command += ["--listen", f"127.0.0.1:{port}", "--home", folder / "home"]
     if workers > 1:
-        command += ["--workers", str(workers)]
+        command += ["--processes", str(workers)]
     with _running(command, folder, port, "/healthz") as server:
         yield Running(server, port)
 
@@ -95,12 +96,17 @@ def litellm(
         "router_settings": {"fallbacks": fallbacks, "num_retries": 0},
         "litellm_settings": {"telemetry": False},
     }
-    path = folder / "config.json"  # JSON is YAML
+    path = folder / "config.yaml"  # JSON is YAML
     path.write_text(json.dumps(config))
     port = free_port()
     command: list[str | Path] = [peers.litellm() / "litellm", "--config", path]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    more = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    more = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        # It refuses to start without a key of its own; ours has none here, either.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "True",
+    }
     with _running(command, folder, port, "/health/liveliness", more) as server:
         yield Running(server, port)
 

@@ -139,6 +139,9 @@ SEEN: Final = {
     ("gateway", "--host"): (
         "tests/features/gateway/test_gateway_command.py::test_names_that_the_operator_gave"
     ),
+    ("gateway", "--processes"): (
+        "tests/features/gateway/test_several_processes.py::test_they_are_one_gateway"
+    ),
     ("gateway", "--no-substitute"): (
         "tests/features/gateway/test_falls_over.py::test_no_substitutes"
     ),

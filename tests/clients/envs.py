@@ -16,7 +16,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
 HUB_CLIENTS = ("hub0", "hub1", "hub2")
-CLIENTS = (*HUB_CLIENTS, "transformers", "model-signing")
+CLIENTS = (*HUB_CLIENTS, "llm", "transformers", "model-signing")
 """Those that `make test` drives. What campaigns drive beside them is made by the first test."""
 # Installed alone and before the rest: else pip might take a build ten times as big.
 _FIRST = ("torch",)

@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.campaign import LONG
+from tests.campaign import in_torture
 from tests.clients.run import client_env, run_driver
 from tests.features.gateway.dialects.door import NOTE, Door
+from tests.features.gateway.gateways import gateway
+from tests.ports import free_port
 from tests.providersim import Fault, ProviderSim, answer_text
 
-pytestmark = [
-    pytest.mark.clients,
-    pytest.mark.timeout(600),
-    pytest.mark.torture,
-    pytest.mark.skipif(not LONG, reason="clients of 550 MB: make torture"),
-]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 TOKENS = 6
 TEXT = answer_text("user: hello\n", TOKENS)
 ONCE = answer_text("once ", TOKENS)
@@ -79,9 +76,44 @@ EXPECTED: dict[str, Any] = {
     "message_parsed": SHAPED,
     "langchain": [answer_text("user: hello\n", TOKENS), TEXT, USED, SHAPED, 8],
 }
+FEW = [
+    "chat_whole",
+    "chat_async",
+    "chat_tools",
+    "chat_parsed",
+    "response_stream",
+    "message_stream",
+    "message_tools",
+]
+"""Those that plain tests drive, of OpenAI's and Anthropic's clients."""
 WITHOUT_ANTHROPIC = {"chat_whole", "completion", "embeddings", "response_whole", "langchain"}
 
 
+def in_campaigns(test: Any) -> Any:
+    """Marks a test whose clients take minutes; of the others, one with two clients is plain."""
+    for mark in in_torture:
+        test = mark(test)
+    return test
+
+
+def test_clients_of_the_gateway(sim: ProviderSim, tmp_path: Path) -> None:
+    """Through the gateway as it is, with a first target that is dead."""
+    text = f"""
+[endpoints.dead]
+url = "http://127.0.0.1:{free_port()}/v1"
+[endpoints.sim]
+url = "{sim.url}"
+[routes.sim-model]
+targets = ["dead:any", "sim:sim-model"]
+[routes.think-sim]
+targets = ["dead:any", "sim:think-sim"]
+"""
+    with gateway(tmp_path, text) as caller:
+        results = drive("llm", f"http://127.0.0.1:{caller.port}", tmp_path, FEW)
+    assert dict(zip(FEW, results, strict=True)) == {n: {"value": EXPECTED[n]} for n in FEW}
+
+
+@in_campaigns
 def test_clients_speak_their_own_dialects(sim: ProviderSim, tmp_path: Path) -> None:
     with Door(sim) as door:
         results = drive("llm", door.root, tmp_path, [*EXPECTED])
@@ -89,6 +121,7 @@ def test_clients_speak_their_own_dialects(sim: ProviderSim, tmp_path: Path) -> N
     assert found == {name: {"value": value} for name, value in EXPECTED.items()}
 
 
+@in_campaigns
 def test_a_provider_that_speaks_messages(sim: ProviderSim, tmp_path: Path) -> None:
     """What does not ask for logprobs, or for what is no chat, is answered alike."""
     calls = [name for name in EXPECTED if name not in WITHOUT_ANTHROPIC]
@@ -105,6 +138,7 @@ STREAMS = {
 }
 
 
+@in_campaigns
 @pytest.mark.parametrize("fault", ["close", "malformed", "late", "end"])
 def test_a_broken_stream_is_an_error_to_every_client(
     sim: ProviderSim, tmp_path: Path, fault: str
@@ -125,6 +159,7 @@ REFUSED = {
 }
 
 
+@in_campaigns
 def test_refusals_are_the_errors_that_clients_know(sim: ProviderSim, tmp_path: Path) -> None:
     calls = ["chat_whole", "response_whole", "message_whole"]
     with Door(sim) as door:
@@ -135,8 +170,7 @@ def test_refusals_are_the_errors_that_clients_know(sim: ProviderSim, tmp_path: P
     ]
 
 
-@pytest.mark.torture
-@pytest.mark.skipif(not LONG, reason="litellm takes half a minute to import")
+@in_campaigns
 def test_litellm_as_a_client(sim: ProviderSim, tmp_path: Path) -> None:
     with Door(sim) as door:
         (result,) = drive("litellm", door.root, tmp_path, ["litellm_chat"])

@@ -61,12 +61,14 @@ class ProviderSim:
     faults: list[Fault] = field(default_factory=list)
     script: list[Fault | None] = field(default_factory=list)
     asked: list[ProviderAsked] = field(default_factory=list)
+    port: int = 0
+    """Where it listens; 0: at a free port."""
 
     def __enter__(self) -> Self:
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._socket = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         self._port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._run, name="providersim")
         self._up = threading.Event()

@@ -124,6 +124,8 @@ class Listed(NamedTuple):
     and the :class:`~outlast.core.names.KnownNames` of an archive: likewise. `finder` is that of its
     :class:`Finder`, if it has one. `countries` is that of a function that makes a
     :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
+    `reports` is that of a function that says what runs of it on an archive, given its folder: a
+    :class:`~outlast.cli.screen.status_tables.Reported`.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Listed(NamedTuple):
     names: str = ""
     finder: str = ""
     countries: str = ""
+    reports: str = ""
 
     def load(self) -> Feature:
         """Imports it."""

@@ -13,8 +13,9 @@ import click
 
 from outlast.cli.documents.network import NodeDocument
 from outlast.cli.edge import Session, common, session
+from outlast.cli.feature import load
 from outlast.cli.screen.render import print_documents, print_table
-from outlast.cli.screen.status_tables import sections
+from outlast.cli.screen.status_tables import Reported, Section, sections
 from outlast.core.errors import Cancelled, one_line
 from outlast.core.sizes import human_size
 from outlast.core.status import NodeStatus
@@ -24,6 +25,8 @@ from outlast.store.disk import space_used
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from outlast.cli.documents.document import Document
 
 _EVERY = 1.0
 _MEASURE_EVERY = 30.0
@@ -47,11 +50,14 @@ Exit status:
     default=None,
     help="Redraw every second, or print once  [default: --watch on a terminal]",
 )
-@partial(common, json="Print one JSON list, with a document for each node")
+@partial(common, json="Print one JSON list, with a document for each node and gateway")
 def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) -> None:
     """Show what the running nodes of this archive do: transfers, peers, neighbours, rates, and the
     ratio of bytes sent to bytes received. Also show how much of the disk the archive takes, as 'du'
     counts.
+
+    A gateway that runs is shown too: its routes, which of their targets answer, and how often
+    others stood in.
 
     Every 'outlast serve' and every 'outlast pull' is a node, unless the swarm is off. The command
     asks it at its socket: nodes/<process id>.sock in the archive's folder.
@@ -61,7 +67,10 @@ def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) 
         if as_json:
             found = ask_nodes(folder)
             space = space_used(folder) if found.nodes else 0
-            print_documents([_document(node, space) for node in found.nodes])
+            documents: list[Document] = [_document(node, space) for node in found.nodes]
+            for part in _reported(run, folder):
+                documents += part.documents
+            print_documents(documents)
             _tell(run, found)
         elif drawn if watch is None else watch:
             with contextlib.suppress(Cancelled):  # Ctrl-C is how it ends
@@ -101,7 +110,7 @@ def _print(run: Session, space: _Space) -> None:
     found = ask_nodes(space.folder)
     if (line := space.line()) is not None:
         print(line)
-    for part in sections(found.nodes):
+    for part in _sections(run, space.folder, found):
         if part.title:
             print(part.title)
         if part.rows:
@@ -114,6 +123,17 @@ def _print(run: Session, space: _Space) -> None:
             f"{_no_node(space.folder)}; start one with 'outlast serve' or 'outlast pull'. A server "
             "without the swarm is not shown"
         )
+
+
+def _sections(run: Session, folder: Path, found: Nodes) -> list[Section]:
+    """Of the nodes, and of what else runs on the archive."""
+    others = [part for one in _reported(run, folder) for part in one.sections]
+    return [*sections(found.nodes), *others]
+
+
+def _reported(run: Session, folder: Path) -> list[Reported]:
+    """What runs of the features on the archive."""
+    return [load(feature.reports)(folder) for feature in run.features if feature.reports]
 
 
 def _no_node(folder: Path) -> str:
@@ -133,11 +153,11 @@ def _draw(run: Session, space: _Space) -> None:
 
     with Live(console=Console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_drawn(space), refresh=True)
+            live.update(_drawn(run, space), refresh=True)
             run.control.cancel.wait(_EVERY)
 
 
-def _drawn(space: _Space) -> "Group":
+def _drawn(run: Session, space: _Space) -> "Group":
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -147,7 +167,7 @@ def _drawn(space: _Space) -> "Group":
     shown: list[Text | Table] = [Text(line)] if line is not None else []
     if not found.nodes:
         shown.append(Text(_no_node(space.folder)))
-    for part in sections(found.nodes):
+    for part in _sections(run, space.folder, found):
         if part.title:
             shown.append(Text(part.title, style="bold"))
         if part.rows:

@@ -59,6 +59,7 @@ FEATURES: tuple[Listed, ...] = (
                 "Start a coding tool with an archived model or a gateway.",
             ),
         },
+        reports="outlast.features.gateway.commands.reports:reports",
     ),
     Listed(
         "trust",

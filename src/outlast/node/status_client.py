@@ -44,7 +44,7 @@ def sockets(home: Path) -> list[Path]:
 
 
 def _ask(path: Path, timeout: float) -> NodeStatus:
-    connection = _UnixConnection(path, timeout)
+    connection = UnixConnection(path, timeout)
     try:
         connection.request("GET", "/status")
         response = connection.getresponse()
@@ -56,7 +56,7 @@ def _ask(path: Path, timeout: float) -> NodeStatus:
         connection.close()
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path, timeout: float) -> None:

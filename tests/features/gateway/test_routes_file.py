@@ -94,3 +94,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "too large" in _read(tmp_path, "#" * 2_000_000)
     with pytest.raises(BadConfigError, match="cannot read the routes"):
         read_routes(tmp_path / "none", {})
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    assert _read(tmp_path, "[endpoints.a]\n[routes.m]\ntargets = 'a:b'") == (
+        "[endpoints.a]: the setting 'url' is missing"
+    )
+    assert "'targets' is missing" in _read(tmp_path, "[routes.m]\nmode = 'as-listed'")

@@ -110,6 +110,9 @@ def _problem(
             hint = (meta.extra or {}).get("hint", "")
             text = place + (meta.description or "").format(key)
             return BadConfigError(text, hint=hint.format(key))
+    for key, field in fields.items():
+        if field.required and key not in table:
+            return BadConfigError(f"{place}the setting {key!r} is missing")
     raise AssertionError(f"nothing is wrong with {where or 'the file'}")
 
 

@@ -1,7 +1,8 @@
 """The tables of ``outlast status``, as text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from outlast.cli.screen.job_rate import duration
 from outlast.cli.screen.render import percent, plural, rate
@@ -18,6 +19,9 @@ from outlast.core.status import (
     TransferStatus,
 )
 
+if TYPE_CHECKING:
+    from outlast.cli.documents.document import Document
+
 Row = tuple[str, ...]
 
 
@@ -30,6 +34,13 @@ class Section:
     title: str = ""
     rows: tuple[Row, ...] = ()
     right: tuple[int, ...] = ()
+
+
+class Reported(NamedTuple):
+    """What runs of a feature on an archive: for a person, and as lines of JSON."""
+
+    sections: Sequence[Section]
+    documents: "Sequence[Document]"
 
 
 def sections(nodes: Iterable[NodeStatus]) -> list[Section]:

@@ -1,6 +1,7 @@
 """The connections of a server: how many, from whom, and for how long they may be silent."""
 
 import asyncio
+import functools
 import ipaddress
 import logging
 import time
@@ -25,6 +26,7 @@ _SITE: Final = 64
 _log = logging.getLogger(__name__)
 
 
+@functools.lru_cache(maxsize=1024)
 def asker_of(address: str | None) -> str:
     """Who an address stands for where shares are counted: itself, or its /64 for IPv6; empty for
     what is no address, as the other end of a Unix socket.

@@ -29,6 +29,9 @@ _DATA: Final = frozenset({"api", "resolve", "raw", "metrics", "v1", "v2", "outla
 """Segments of paths that pages of others may not even lead their visitors to."""
 
 
+_MOST_KNOWN: Final = 100
+
+
 class Hosts:
     """The names that a server answers to."""
 
@@ -48,9 +51,19 @@ class Hosts:
             label = own.partition(".")[0]
             names |= {own, label, *(f"{label}.{end}" for end in _PRIVATE)}
         self._names = frozenset(names - {""})
+        self._known: set[str] = set()
+        """Authorities that were found to be this server's: clients send the same ones."""
 
     def knows(self, authority: str) -> bool | None:
         """Whether ``name:port`` is this server; None where it is no such text at all."""
+        if authority in self._known:
+            return True
+        found = self._knows(authority)
+        if found and len(self._known) < _MOST_KNOWN:
+            self._known.add(authority)
+        return found
+
+    def _knows(self, authority: str) -> bool | None:
         matched = _AUTHORITY.match(authority)
         if matched is None:
             return None

@@ -93,8 +93,11 @@ async def listening(
         finally:
             gate.answered(request.protocol)
 
+    application = web.Application(client_max_size=bounds.body, middlewares=[handle])
+    # `handle` answers all. Where no route fits, the library makes an error first: 0.1 ms.
+    application.router.add_route("*", "/{path:.*}", _unreached)
     runner = web.AppRunner(
-        web.Application(client_max_size=bounds.body, middlewares=[handle]),
+        application,
         access_log=None,
         keepalive_timeout=tuning.keep_alive,
         shutdown_timeout=tuning.shutdown if bounds.grace is None else bounds.grace,
@@ -124,6 +127,12 @@ async def listening(
                     await task
     finally:
         await runner.cleanup()
+
+
+async def _unreached(request: web.Request) -> web.StreamResponse:
+    """The route of all paths; `handle` comes before it."""
+    del request
+    raise AssertionError
 
 
 def _bound_unsent(listener: socket.socket, tuning: ServerTuning) -> None:

@@ -60,6 +60,12 @@ async def read_body(request: web.Request, limit: int, lease: Lease, tuning: Serv
     announced = request.content_length or 0
     if announced > limit:
         raise web.HTTPRequestEntityTooLarge(limit, announced)
+    if request.content.is_eof():  # all of it came with the head: there is nothing to wait for
+        data = await request.content.readany()
+        if len(data) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, len(data))
+        lease.more(len(data))
+        return data
     body = bytearray()
     try:
         async with asyncio.timeout(tuning.body_timeout):

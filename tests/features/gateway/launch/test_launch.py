@@ -15,8 +15,10 @@ import pytest
 from outlast.core.errors import EngineError
 from outlast.features.gateway.launch.server import running
 from outlast.features.gateway.launch.tools import TOOLS
+from outlast.features.gateway.processes.status import gateway_statuses
 from tests.cli.call import environment, finish, inside, start, until
 from tests.features.gateway.launch.toolbox import CALLS, WAITS, told, tool
+from tests.features.gateway.upstream import Provider, providers
 from tests.gguf_cut import small_smollm2
 from tests.realweights import WeightsUnavailableError
 
@@ -207,6 +209,45 @@ def test_with_an_archived_model(tmp_path: Path) -> None:
     assert said["environment"]["ANTHROPIC_MODEL"] == "me/model"
     port = int(said["environment"]["ANTHROPIC_BASE_URL"].rpartition(":")[2])
     assert _listens(port) is False
+
+
+def _routes(home: Path, provider: Provider) -> None:
+    path = home / "archive" / "gateway.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'[endpoints.a]\nurl = "{provider.url}"\n[routes.fast]\ntargets = "a:big"\n')
+
+
+def test_a_gateway_is_started_where_none_runs(tmp_path: Path) -> None:
+    with providers("a") as (a,):
+        _routes(tmp_path, a)
+        env = {"PATH": tool(tmp_path / "bin", "claude", CALLS + "sys.exit(7)")}
+        call = inside("launch", "claude", home=tmp_path, env=env)
+        assert call.code == 7, call.err
+        said, answer = told(tmp_path / "bin")
+        assert answer["content"][0]["text"].startswith("w0 w1")
+        assert said["environment"]["ANTHROPIC_MODEL"] == "fast"
+        port = int(said["environment"]["ANTHROPIC_BASE_URL"].rpartition(":")[2])
+        assert _listens(port) is False
+        assert gateway_statuses(tmp_path / "archive") == []
+        inside("launch", "--model", "slow", "claude", home=tmp_path, env=env).failed("not-found")
+
+
+def test_the_gateway_that_runs_is_used(tmp_path: Path) -> None:
+    with providers("a") as (a,):
+        _routes(tmp_path, a)
+        process = start("gateway", "--listen", "127.0.0.1:0", "--json", home=tmp_path)
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        env = {"PATH": tool(tmp_path / "bin", "claude", CALLS)}
+        assert inside("launch", "claude", home=tmp_path, env=env).code == 0
+        said, answer = told(tmp_path / "bin")
+        assert f"{said['environment']['ANTHROPIC_BASE_URL']}/v1" == url
+        assert answer["type"] == "message"
+        shown = inside("launch", "--print-env", "claude", home=tmp_path, env=env).ok()
+        assert url.removesuffix("/v1") in shown.out
+        assert _listens(int(url.split(":")[2].removesuffix("/v1")))
+        process.send_signal(signal.SIGTERM)
+        finish(process)
 
 
 PLAYS = """

@@ -53,7 +53,7 @@ class PriceBook:
         """Loads the package's data: 0.5 s, and 25 MB of memory. Otherwise the first question does,
         if the operator's table has no answer.
         """
-        self.price("openai", "", 1, 1)
+        self.price("openai", "-", 1, 1)
 
     def price(
         self, provider: str, model: str, prompt_tokens: int, completion_tokens: int

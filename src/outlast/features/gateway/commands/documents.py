@@ -133,3 +133,49 @@ class GatewayCostDocument(Document):
     own_is_cheaper: Annotated[
         bool | None, "whether the machine is cheaper at the average load; null: not known"
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayServerPart:
+    """A server of a target."""
+
+    url: Annotated[str, "where it is; `archive`: an engine of the gateway's own"]
+    state: Annotated[str, "of its breaker: `closed` (it is asked), `half-open` or `open`"]
+    fault: Annotated[str | None, "the kind of fault, where it does not answer"]
+    retry_in: Annotated[float | None, "seconds until it is tried again"]
+    under_way: Annotated[int, "requests that it is answering"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayTargetPart:
+    """A target of a route."""
+
+    target: Annotated[str, "the target, as the file of routes names it"]
+    requests: Annotated[int, "requests that it answered"]
+    substitutions: Annotated[int, "of these, in place of the route's first choice"]
+    faults: Annotated[int, "times that it did not answer, and the next target was asked"]
+    servers: Annotated[Sequence[GatewayServerPart], "its servers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRoutePart:
+    """A route."""
+
+    route: Annotated[str, "the model that callers name"]
+    mode: Annotated[str, "in which order its targets are asked"]
+    targets: Annotated[Sequence[GatewayTargetPart], "its targets"]
+
+
+@document("status")
+class RunningGatewayDocument(Document):
+    """A gateway that runs on the archive."""
+
+    type: Literal["gateway"] = "gateway"
+    pid: Annotated[int, "the process that was started"]
+    processes: Annotated[int, "processes that answer behind its port"]
+    url: Annotated[str | None, "the base URL for OpenAI's clients; null: it does not answer"]
+    since: Annotated[int | None, "when it began, in seconds since 1970"]
+    under_way: Annotated[int, "requests that it is answering"]
+    draining: Annotated[bool, "whether it ends once these are done"]
+    problem: Annotated[str | None, "why a process of it says nothing, for a person"]
+    routes: Annotated[Sequence[GatewayRoutePart], "its routes"]

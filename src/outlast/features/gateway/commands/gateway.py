@@ -11,6 +11,7 @@ from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.options.late_group import LateGroup
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
+from outlast.features.gateway.accounts.prices import PriceBook
 from outlast.features.gateway.commands.documents import ServingGatewayDocument
 from outlast.features.gateway.commands.shared import (
     record_of,
@@ -18,6 +19,13 @@ from outlast.features.gateway.commands.shared import (
     routes_option,
     starter_of,
     till_of,
+)
+from outlast.features.gateway.processes.supervisor import (
+    MOST,
+    Seat,
+    Supervisor,
+    bind_shared,
+    shared_port,
 )
 from outlast.features.gateway.serving.server import GatewayService, Parts, serve_gateway
 from outlast.server.http.log import log_line
@@ -56,6 +64,7 @@ SUBCOMMANDS: Final = {
 Examples:
   outlast gateway
   outlast gateway --routes /etc/outlast/gateway.toml --listen 127.0.0.1:8070
+  outlast gateway --processes 4
   outlast gateway check
   outlast gateway drill
 Clients then use it as OpenAI's API:
@@ -86,6 +95,14 @@ Exit status:
     is_flag=True,
     help="Refuse requests that the first choice of a route does not answer",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MOST),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Serve from so many processes behind the one port",
+)
 @routes_option
 @common
 @click.pass_context
@@ -93,13 +110,14 @@ def gateway(
     ctx: click.Context,
     *,
     listen: str,
+    processes: int,
     hosts: tuple[str, ...],
     no_substitute: bool,
     routes_file: Path | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
-) -> None:
+) -> int | None:
     """Serve OpenAI's API, and Anthropic's messages, in front of hosted models, servers of your own
     and the archive: where one target does not answer, the next one does, and the answer says so.
 
@@ -108,30 +126,42 @@ def gateway(
     Targets that failed are left alone, and probed in the background. Each answer names its target
     in headers (X-Outlast-Target) and in the field 'outlast'.
 
+    With --processes, several share the port, budgets and what is known of targets that do not
+    answer; the first one has the engines of the archive's models. One that ends is started anew.
+
     SIGHUP reads the file again. SIGTERM and Ctrl-C end the gateway once its streams are done, or
     after the seconds of the setting 'drain'. /metrics is for Prometheus, /healthz for probes.
     """
     if ctx.invoked_subcommand is not None:
-        return
+        return None
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
         config = run.config.answering_to(hosts)
         routes = routes_of(run, routes_file)
+
+        def ready(url: str) -> None:
+            tell_ready(environment(), f"answering at {url}")
+            if as_json:
+                print_document(ServingGatewayDocument(url=url, routes=list(routes.routes)))
+                return
+            print(url, flush=True)
+            run.say(f"models: {', '.join(routes.routes)}; Ctrl-C ends it")
+
+        if any(target.endpoint is not None for target in routes.targets):
+            PriceBook({}).warm()  # else the first caller waits for it; once for all processes
+        seat: Seat | None = None
+        if processes > 1:
+            port, url = shared_port(host, port)
+            supervisor = Supervisor(processes, run.control.cancel)
+            ended = supervisor.run(partial(ready, f"{url}/v1"))
+            if isinstance(ended, int):
+                return ended
+            seat = ended
         with (
             run.archive(create=True) as archive,
             till_of(run, routes_file) as till,
-            bind(host, port) as sock,
+            bind(host, port) if seat is None else bind_shared(host, port) as sock,
         ):
-            url = f"{url_of(sock)}/v1"
-
-            def ready() -> None:
-                tell_ready(environment(), f"answering at {url}")
-                if as_json:
-                    print_document(ServingGatewayDocument(url=url, routes=list(routes.routes)))
-                    return
-                print(url, flush=True)
-                run.say(f"models: {', '.join(routes.routes)}; Ctrl-C ends it")
-
             service = GatewayService(
                 partial(routes_of, run, routes_file),
                 starter_of(run, archive),
@@ -139,5 +169,9 @@ def gateway(
                 Parts(accounts=till, prices=till, reload=till.reload),
                 hosts=config.serve.hosts,
                 substitutes=not no_substitute,
+                home=run.config.home,
+                seat=seat,
             )
-            serve_gateway(service, sock, ready, run.control.cancel)
+            told = partial(ready, f"{url_of(sock)}/v1") if seat is None else seat.ready
+            serve_gateway(service, sock, told, run.control.cancel)
+    return 0

@@ -20,6 +20,8 @@ from outlast.features.gateway.commands.launch_documents import LaunchDocument
 from outlast.features.gateway.launch.child import run_tool
 from outlast.features.gateway.launch.server import StartedServer, running
 from outlast.features.gateway.launch.tools import TOOLS, CodingTool, ModelEndpoint
+from outlast.features.gateway.processes.status import gateway_statuses
+from outlast.features.gateway.routes.file import FILE_NAME
 from outlast.store import disk
 
 KEY: Final = "OUTLAST_GATEWAY_KEY"
@@ -34,6 +36,7 @@ _MOST_KEY: Final = 1000
     epilog="""\b
 Examples:
   outlast launch --local Qwen/Qwen3-Coder-GGUF claude
+  outlast launch --model fast codex
   outlast launch --url http://127.0.0.1:8095 --model fast --key-file ~/.gateway-key codex
   outlast launch --url http://127.0.0.1:8095 --model fast opencode run "fix the tests"
   outlast launch --url http://127.0.0.1:8095 --model fast --print-env aider
@@ -80,11 +83,27 @@ def launch(
     Tools: aider, claude, codex, goose, opencode, qwen. The tool is told by its environment and
     arguments where the model is: its own settings files stay as they are, and hold for all else.
     With --local, 'outlast run --api' is started with a key of its own on a free port of this
-    machine, and ended with the tool.
+    machine, and ended with the tool. Without --local and --url, the gateway of this archive is
+    used: the one that runs, else one that is started with the archive's gateway.toml on a free
+    port, and ended with the tool. --model may then be left out where it has one route.
     """
     chosen = TOOLS[tool]
     with session(home, as_json=as_json, quiet=quiet) as run:
         env = environment()
+        if local is None and not (url or env.get(_URL)) and (near := _near(run)) is not None:
+            key = _key(env, key_file)
+            if print_env:
+                shown = _shown_key(env, key_file)
+                _show(run, tool, _routed(near, model, key), arguments, shown)
+                return 0
+            return _run(run, chosen, _routed(near, model, key), arguments)
+        if local is None and not (url or env.get(_URL)) and not print_env and _has_routes(run):
+            _require(chosen, env)
+            key = _key(env, key_file)
+            run.say(f"starting a gateway for {tool}")
+            command = ["gateway", "--listen", "127.0.0.1:0", "--home", str(run.config.home)]
+            with running(command, env, "") as server:
+                return _run(run, chosen, _routed(server, model, key), arguments)
         if local is None:
             at = _there(url or env.get(_URL), model, _key(env, key_file))
             if print_env:
@@ -104,12 +123,38 @@ def launch(
             return _run(run, chosen, _started(server, key), arguments)
 
 
+def _near(run: Session) -> StartedServer | None:
+    """The gateway that runs on this archive; None where none answers."""
+    for one in gateway_statuses(run.config.home):
+        if one.status is not None and not one.status.draining:
+            names = tuple(route.route for route in one.status.routes)
+            return StartedServer(one.status.url, "", names)
+    return None
+
+
+def _has_routes(run: Session) -> bool:
+    return disk.is_named(run.config.home / FILE_NAME)
+
+
+def _routed(server: StartedServer, model: str | None, key: str) -> ModelEndpoint:
+    """One of a gateway's models: the one named, or its only one."""
+    names = ", ".join(server.routes[:20])
+    if model is None and len(server.routes) == 1:
+        model = server.routes[0]
+    if model is None:
+        raise UsageError("the gateway has several models", hint=f"--model NAME, of: {names}")
+    if model not in server.routes:
+        raise NotFoundError(f"the gateway has no model {model[:100]!r}", hint=f"it has: {names}")
+    return ModelEndpoint(_root(server.url), key, model)
+
+
 def _there(url: str | None, model: str | None, key: str) -> ModelEndpoint:
     """The endpoint that the user names."""
     if not url or not model:
         raise UsageError(
             "which model, and where?",
-            hint="--local org/name serves an archived one; else --url URL --model NAME",
+            hint="--local org/name serves an archived one; else --url URL --model NAME, or write "
+            f"{FILE_NAME} into the archive's folder",
         )
     if not model.isprintable() or len(model) > 300:
         raise UsageError(f"not a model's name: {model[:100]!r}")

@@ -21,11 +21,12 @@ _TAIL: Final = 4096
 @dataclass(frozen=True, slots=True)
 class StartedServer:
     """Where it answers, as it says itself: `url` ends in ``/v1``; `model` is "" where it serves
-    several.
+    several: `routes` are the models of a gateway.
     """
 
     url: str
     model: str
+    routes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -85,7 +86,9 @@ def _ready(process: "subprocess.Popen[bytes]", said: IO[bytes], name: str) -> St
         if not isinstance(document, dict):
             continue
         if isinstance(document.get("url"), str):
-            return StartedServer(document["url"], str(document.get("model", "")))
+            routes = document.get("routes")
+            names = tuple(map(str, routes)) if isinstance(routes, list) else ()
+            return StartedServer(document["url"], str(document.get("model", "")), names)
         if document.get("type") == "error":
             raise EngineError(str(document.get("message")), hint=str(document.get("hint", "")))
     said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))

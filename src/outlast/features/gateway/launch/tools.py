@@ -120,7 +120,12 @@ TOOLS: Final[Mapping[str, CodingTool]] = {
         "https://code.claude.com/docs/en/env-vars",
         _claude,
         # A key would be used in place of the token; the others lead past the base URL.
-        unset=("ANTHROPIC_API_KEY", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"),
+        unset=(
+            "ANTHROPIC_API_KEY",
+            "CLAUDE_CODE_USE_BEDROCK",
+            "CLAUDE_CODE_USE_FOUNDRY",
+            "CLAUDE_CODE_USE_VERTEX",
+        ),
     ),
     "codex": CodingTool(
         "codex",

@@ -28,6 +28,7 @@ from outlast.features.gateway.routes.values import (
     LocalModel,
     Mode,
     Speaks,
+    TracingSettings,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _Seconds = Annotated[
     float, Meta(gt=0, le=86_400, description="the setting {!r} is not a number of seconds")
 ]
 _Count = Annotated[int, Meta(ge=0, lt=2**31, description="the setting {!r} is not a number")]
+_Share = Annotated[float, Meta(ge=0, le=1, description="the setting {!r} is not from 0 to 1")]
 _Price = Annotated[float, Meta(ge=0, le=1e6, description="the setting {!r} is not a price")]
 
 
@@ -59,6 +61,7 @@ class _Head(ConfigSection, frozen=True):
     local: SubTable = {}  # noqa: RUF012
     tariffs: SubTable = {}  # noqa: RUF012
     ledger: SubTable = {}  # noqa: RUF012
+    tracing: SubTable = {}  # noqa: RUF012
     budgets: Annotated[
         list[SubTable], Meta(description="the setting {!r} is no list of tables")
     ] = []  # noqa: RUF012
@@ -69,10 +72,12 @@ class _Times(ConfigSection, frozen=True):
     first_token: _Seconds | None = None
     stall: _Seconds | None = None
     whole: _Seconds | None = None
+    first_byte: _Seconds | None = None
 
 
 class _GatewayTable(_Times, frozen=True, kw_only=True):
     drain: _Seconds = 30.0
+    audits: Flag = True
 
 
 class _EndpointTable(ConfigSection, frozen=True, kw_only=True):
@@ -107,6 +112,12 @@ class _RouteTable(_Times, frozen=True, kw_only=True):
     substitutes: Flag = True
     only_allowed: Flag = False
     asks: Text = "chat"
+
+
+class _TracingTable(ConfigSection, frozen=True, kw_only=True):
+    endpoint: Text
+    service: Text = "outlast-gateway"
+    share: _Share = 1.0
 
 
 def read_routes(path: Path, environ: Mapping[str, str]) -> GatewayRoutes:
@@ -148,7 +159,18 @@ def _read(table: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) ->
     }
     if not routes:
         raise BadConfigError("there is no route", hint=_HINT)
-    return GatewayRoutes(routes, top.drain)
+    return GatewayRoutes(routes, top.drain, top.audits, _tracing(head.tracing))
+
+
+def _tracing(table: Mapping[str, Any]) -> TracingSettings | None:
+    if not table:
+        return None
+    said = read_section(_TracingTable, table, "[tracing]")
+    return TracingSettings(
+        _url("[tracing]", said.endpoint),
+        _header_text("[tracing]", "service", said.service),
+        said.share,
+    )
 
 
 def _table(where: str, said: object) -> Mapping[str, Any]:
@@ -163,6 +185,7 @@ def _clocks(said: _Times, usual: Clocks) -> Clocks:
         said.first_token or usual.first_token,
         said.stall or usual.stall,
         said.whole or usual.whole,
+        said.first_byte or usual.first_byte,
     )
 
 

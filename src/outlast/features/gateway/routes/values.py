@@ -20,13 +20,15 @@ SPEAKS: Final[tuple[str, ...]] = get_args(Speaks)
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """How long a target may take, in seconds: to connect, to say its first token, from one to the
-    next, and for an answer as a whole.
+    next, and for an answer as a whole. `first_byte` is for answers that come as a whole: they are
+    computed before their first byte; `stall` holds between their bytes, too.
     """
 
     connect: float = 3.0
     first_token: float = 30.0
     stall: float = 15.0
     whole: float = 600.0
+    first_byte: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,26 @@ class GatewayRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where spans are sent: a collector's URL for traces by OTLP over HTTP. `share` of the requests
+    have one (1: all) where the caller's trace does not decide it.
+    """
+
+    endpoint: str
+    service: str = "outlast-gateway"
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayRoutes:
-    """The file as a whole. `drain`: seconds that streams get to end when the gateway stops."""
+    """The file as a whole. `drain`: seconds that streams get to end when the gateway stops.
+    `audits`: endpoints that an audit found divergent are not asked. `tracing`: None sends nothing.
+    """
 
     routes: Mapping[str, GatewayRoute]
     drain: float = 30.0
+    audits: bool = True
+    tracing: TracingSettings | None = None
 
     @property
     def targets(self) -> tuple[GatewayTarget, ...]:

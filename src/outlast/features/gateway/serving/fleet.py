@@ -1,12 +1,17 @@
 """All targets as they stand: what answers for each, and its breakers; kept over reloads."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from outlast.features.gateway.local.engines import LocalEngines
 from outlast.features.gateway.routes.choice import TargetSeen, in_turn, pick, prefix_of
-from outlast.features.gateway.routes.values import GatewayRoute, GatewayRoutes, GatewayTarget
+from outlast.features.gateway.routes.values import (
+    GatewayRoute,
+    GatewayRoutes,
+    GatewayTarget,
+    LocalModel,
+)
 from outlast.features.gateway.seams import Json, Prices
 from outlast.features.gateway.upstream.asking import Backend, RemoteBackend
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
@@ -39,28 +44,40 @@ class Server:
         return self.standing.under_way
 
 
+class ArchiveEngines(Protocol):
+    """What answers for models of the archive: engines here, or in another process."""
+
+    def backend(self, model: LocalModel) -> Backend: ...
+
+
 class Fleet:
     """The servers of all targets of a file of routes."""
 
     def __init__(
         self,
         wire: Wire,
-        engines: LocalEngines,
+        engines: ArchiveEngines,
         record: KeyRecord,
         prices: Prices,
         tell: Callable[[ServerStanding, Fault | None], object],
+        *,
+        changed: Callable[[ServerStanding], object] = bool,
     ) -> None:
         self._wire = wire
         self._engines = engines
         self._record = record
         self._prices = prices
         self._tell = tell
+        self._changed = changed
+        self._since = 0.0
         self._servers: dict[str, tuple[GatewayTarget, tuple[Server, ...]]] = {}
         self.routes: Mapping[str, GatewayRoute] = {}
 
     def use(self, routes: GatewayRoutes) -> None:
         """These routes hold for requests from now on. What stays the same keeps how it stands."""
         before = self._servers
+        # What other processes found of a target before it was changed does not hold for it.
+        self._since = time.monotonic() if before else 0.0
         self._servers = {
             target.name: before[target.name]
             if target.name in before and before[target.name][0] == target
@@ -75,12 +92,17 @@ class Fleet:
 
     def _made(self, target: GatewayTarget) -> Iterator[Server]:
         if target.local is not None:
-            standing = ServerStanding(target.name, "archive", self._tell)
-            yield Server(target, self._engines.backend(target.local), standing)
+            backend = self._engines.backend(target.local)
+            yield Server(target, backend, self._standing(target, "archive"))
         elif target.endpoint is not None:
             for url in target.endpoint.urls:
-                backend = RemoteBackend(self._wire, target.endpoint, url, self._record)
-                yield Server(target, backend, ServerStanding(target.name, url, self._tell))
+                remote = RemoteBackend(self._wire, target.endpoint, url, self._record)
+                yield Server(target, remote, self._standing(target, url))
+
+    def _standing(self, target: GatewayTarget, url: str) -> ServerStanding:
+        return ServerStanding(
+            target.name, url, self._tell, changed=self._changed, changed_at=self._since
+        )
 
     @property
     def servers(self) -> Iterator[Server]:
@@ -126,9 +148,13 @@ class ServerPlan:
     others: list[Server]
 
     def servers(self) -> Iterator[Server]:
-        """In turn. A server that asked for patience is not asked before its time."""
+        """In turn. A server that asked for patience is not asked before its time; one where other
+        weights answer than it says, not at all.
+        """
         yield from self.ready
         for server in self.others:
             fault = server.standing.fault
+            if server.standing.divergent:
+                continue
             if fault is None or fault.kind is not FaultKind.LIMITED:
                 yield server

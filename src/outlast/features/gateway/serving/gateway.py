@@ -1,13 +1,16 @@
 """The handler of the gateway: finds the route, asks who the caller is, and answers."""
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
 from outlast.core.errors import ExhaustedError, OutlastError
+from outlast.features.gateway.processes.figures import figures_of_all
 from outlast.features.gateway.routes.values import GatewayRoute
 from outlast.features.gateway.seams import Dialect, KeyRefused, RequestRefused, Understood
 from outlast.features.gateway.serving.fleet import Fleet
@@ -39,15 +42,18 @@ class Gateway:
         bodies: Bodies,
         *,
         substitutes: bool,
+        others: Sequence[Path] = (),
     ) -> None:
         """`dialects` maps paths to what is asked there (a key of `upstream.asking.PATHS`) and how.
-        Without `substitutes` only the choice of a route answers.
+        Without `substitutes` only the choice of a route answers. `others`: the private sockets of
+        this gateway's other processes, whose figures are added to those of this one.
         """
         self._desk = desk
         self._dialects = dialects
         self._bodies = bodies
         self._substitutes = substitutes
-        self._since = int(time.time())
+        self._others = tuple(others)
+        self.since = int(time.time())
         self.draining = False
         self.under_way = 0
 
@@ -71,11 +77,13 @@ class Gateway:
         path = request.rel_url.raw_path
         found = self._dialects.get(path)
         if found is None:
-            return self._other(request, path)
+            return await self._other(request, path)
         kind, dialect = found
         if request.method != "POST":
             return _refusal(dialect, 405, f"{path} takes POST")
         route = ""
+        job: CallerJob | None = None
+        answer: web.StreamResponse | None = None
         try:
             caller = self._desk.accounts.authenticate(_secret(request))
             asked, size = await self._read(request, dialect)
@@ -94,15 +102,19 @@ class Gateway:
                 plan,
                 substitutes=self._substitutes and picked.substitutes and not strict,
             )
-            if asked.stream:
-                return await answer_streamed(self._desk, job)
-            return await answer_whole(self._desk, job)
+            do = answer_streamed if asked.stream else answer_whole
+            answer = await do(self._desk, job)
         except (CallerLeft, ConnectionError):
             raise CallerLeft from None
         except Exception as error:  # noqa: BLE001 - mapped below; a bug is logged
             answer = _answer_to(error, dialect)
             self._desk.metrics.refused.labels(route, answer.status).inc()
-            return answer
+        finally:
+            tracer = self._desk.tracer()
+            if tracer is not None and job is not None:
+                status = _LEFT if answer is None else answer.status
+                tracer.ended(job.traced(status), request.headers)
+        return answer
 
     async def _read(self, request: web.Request, dialect: Dialect) -> tuple[Understood, int]:
         """The request as understood, and the bytes of its body."""
@@ -124,7 +136,7 @@ class Gateway:
             )
         return route
 
-    def _other(self, request: web.Request, path: str) -> web.Response:
+    async def _other(self, request: web.Request, path: str) -> web.Response:
         if request.method not in {"GET", "HEAD"}:
             return _plain(404, "nothing is served at this path")
         if path in _OPEN_PATHS:
@@ -136,7 +148,7 @@ class Gateway:
         except KeyRefused as error:
             return _plain(401, str(error))
         if path == "/metrics":
-            return self._metrics()
+            return await self._metrics()
         if path in {"/v1/models", "/models"}:
             listed = [self._model(route) for route in self._fleet.routes.values()]
             return web.json_response({"object": "list", "data": listed})
@@ -145,13 +157,19 @@ class Gateway:
             return web.json_response(self._model(self._fleet.routes[name]))
         return _plain(404, "nothing is served at this path")
 
-    def _metrics(self) -> web.Response:
+    async def _metrics(self) -> web.Response:
+        text = self.figures()
+        if self._others:
+            text = await asyncio.to_thread(figures_of_all, text, self._others)
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    def figures(self) -> bytes:
+        """Those of this process, for Prometheus."""
         metrics = self._desk.metrics
         metrics.under_way.set(self.under_way)
         for server in self._fleet.servers:
             metrics.stands(server.target.name, server.url, server.standing.state)
-        text = metrics.text()
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+        return metrics.text()
 
     def _model(self, route: GatewayRoute) -> dict[str, Any]:
         """The entry of the list of models: what the route would ask, and how that stands."""
@@ -162,7 +180,7 @@ class Gateway:
         return {
             "id": route.name,
             "object": "model",
-            "created": self._since,
+            "created": self.since,
             "owned_by": "outlast",
             "outlast": {"mode": route.mode, "targets": targets},
         }

@@ -1,5 +1,6 @@
 """One request on its way, and one try of one server for it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,6 +23,7 @@ from outlast.features.gateway.seams import (
 from outlast.features.gateway.serving.fleet import Fleet, Server, ServerPlan
 from outlast.features.gateway.serving.metrics import GatewayMetrics
 from outlast.features.gateway.serving.note import AnswerNote
+from outlast.features.gateway.serving.tracing import RequestTracer, Traced
 from outlast.features.gateway.upstream.asking import Body
 from outlast.features.gateway.upstream.clock import CallerLeft, Clock
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
@@ -63,6 +65,7 @@ class Desk:
     judge: Callable[[Any, bool], StreamJudge]
     continued: Continue
     keeps: Callable[[], object]
+    tracer: Callable[[], RequestTracer | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -81,7 +84,12 @@ class CallerJob:
     plan: ServerPlan
     substitutes: bool
     note: AnswerNote = field(init=False)
+    first: float | None = None
+    """Seconds until the first part of an answer."""
+    tokens: tuple[int, int] | None = None
+    """Of the prompt and of the answer, over all tries."""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         choice = self.plan.wanted[0].name if self.plan.wanted else ""
@@ -106,8 +114,8 @@ class CallerJob:
             if target.name == server.target.name:
                 break
             if target.name not in said:
-                faults = [s.standing.fault for s in self.plan.others if s.target is target]
-                kind = next((str(fault.kind) for fault in faults if fault is not None), "not asked")
+                others = (s.standing.why_not for s in self.plan.others if s.target is target)
+                kind = next((why for why in others if why), "not asked")
                 self.note.skipped(target.name, kind)
 
     def caller_left(self) -> bool:
@@ -139,6 +147,29 @@ class CallerJob:
             answer = (said or _UNSAID) * max(1, _count(chat.get("n")))
         target = server.target
         return Estimate(prompt, answer, prices.money(target.provider, target.model, prompt, answer))
+
+    def traced(self, status: int) -> Traced:
+        """What a trace has of it once it has ended."""
+        took = time.monotonic() - self.began
+        target = None if self.note.server is None else self.note.server.target
+        prompt, answer = self.tokens or (None, None)
+        return Traced(
+            self.route.name,
+            self.kind,
+            self.asked.stream,
+            status,
+            time.time() - took,
+            took,
+            self.first,
+            "" if target is None else target.name,
+            "" if target is None else target.model,
+            "" if target is None else target.provider,
+            self.note.choice if self.note.substituted else "",
+            tuple(self.note.passed),
+            len(self.note.continued),
+            prompt,
+            answer,
+        )
 
     def failed(self) -> Failed:
         """What the caller hears when no server is left."""
@@ -177,6 +208,8 @@ class Try:
             job.caller, job.route.name, target.model, job.estimate(server, desk.prices)
         )
         self.clock = Clock(job.caller_left, job.route.clocks.whole)
+        self._late = time.monotonic() - job.began
+        """Seconds that tries before this one took."""
         self._body: Body | None = None
         self._asked = False
         self._first: float | None = None
@@ -205,8 +238,13 @@ class Try:
         """Asks. Raises :class:`Fault`."""
         clocks = self._job.route.clocks
         stream = body.get("stream") is True
-        seconds = clocks.first_token if stream else clocks.whole
-        self.clock.limit(seconds, FaultKind.SLOW, f"no token came in {seconds:g} s")
+        if stream:
+            seconds, what = clocks.first_token, "token"
+        elif self.server.target.local is not None:  # whether our own engine lives is known
+            seconds, what = clocks.whole, "answer"
+        else:
+            seconds, what = clocks.first_byte, "answer"
+        self.clock.limit(seconds, FaultKind.SLOW, f"no {what} came in {seconds:g} s")
         self._body = await self.server.backend.ask(self._job.kind, body, self.clock, clocks.connect)
         self._asked = True
         return self._body
@@ -216,13 +254,19 @@ class Try:
         self._last = self.clock.elapsed
         if self._first is None:
             self._first = self._last
+            if self._job.first is None:
+                self._job.first = self._late + self._first
         self._chunks += 1
 
     def awaits_next(self) -> None:
         """The next part has its time from now."""
-        stall = self._job.route.clocks.stall
         if self._first is not None:
-            self.clock.limit(stall, FaultKind.STALLED, f"nothing came for {stall:g} s")
+            self.awaits_bytes()
+
+    def awaits_bytes(self) -> None:
+        """Bytes came of an answer that has begun; the next ones have their time from now."""
+        stall = self._job.route.clocks.stall
+        self.clock.limit(stall, FaultKind.STALLED, f"nothing came for {stall:g} s")
 
     @property
     def first(self) -> float | None:
@@ -286,6 +330,8 @@ class Try:
             self._desk.accounts.release(self._reserved)
             return
         prompt, answer = self._used
+        before = self._job.tokens or (0, 0)
+        self._job.tokens = before[0] + prompt, before[1] + answer
         target, names = self.server.target, (self._job.route.name, self.server.target.name)
         money = self._desk.prices.money(target.provider, target.model, prompt, answer)
         self._desk.metrics.tokens.labels(*names, "prompt").inc(prompt)

@@ -94,6 +94,17 @@ class GatewayMetrics:
         """Notes the state of a breaker."""
         self.breaker.labels(target, url).set(_STATES.index(state))
 
+    def counts(self, name: str) -> dict[tuple[str, str], int]:
+        """What a counter has for each route and target, over all of its other labels."""
+        family = f"outlast_gateway_{name}"
+        found: dict[tuple[str, str], int] = {}
+        for metric in self._registry.collect():
+            for sample in metric.samples if metric.name == family else ():
+                if sample.name == f"{family}_total":
+                    both = sample.labels["route"], sample.labels["target"]
+                    found[both] = found.get(both, 0) + int(sample.value)
+        return found
+
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
         return generate_latest(self._registry)

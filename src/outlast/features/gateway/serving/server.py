@@ -1,29 +1,41 @@
 """The gateway on a port: from the file of routes to the tidy end, with a new file on SIGHUP."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import BadConfigError, OutlastError
+from outlast.core.records.audit import AuditRecord, divergence
 from outlast.features.gateway.dialects import DIALECTS
 from outlast.features.gateway.dialects.asked import Kind
 from outlast.features.gateway.dialects.continuing import continued
 from outlast.features.gateway.dialects.stream_judge import SseJudge
 from outlast.features.gateway.local.engines import LocalEngines
+from outlast.features.gateway.local.forwarded import ForwardedEngines
 from outlast.features.gateway.local.starting import Starter
+from outlast.features.gateway.processes.shared_breakers import SharedBreakers
+from outlast.features.gateway.processes.sockets import place_of
+from outlast.features.gateway.processes.supervisor import Seat
 from outlast.features.gateway.routes.values import GatewayRoutes, LocalModel
 from outlast.features.gateway.seams import Accounts, Continue, Dialect, Prices, StreamJudge
 from outlast.features.gateway.serving.fleet import Fleet
 from outlast.features.gateway.serving.gateway import BODY, Gateway
+from outlast.features.gateway.serving.inner import Inner, inner_socket
 from outlast.features.gateway.serving.job import Desk
 from outlast.features.gateway.serving.metrics import GatewayMetrics
 from outlast.features.gateway.serving.open_accounts import OpenAccounts, UnknownPrices
 from outlast.features.gateway.serving.probes import POLL, Prober
+from outlast.features.gateway.serving.status import status_of
+from outlast.features.gateway.serving.tracing import tracer_of
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.features.gateway.upstream.key_record import KeyRecord
 from outlast.features.gateway.upstream.standing import ServerStanding
@@ -32,12 +44,18 @@ from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.log import log_line
 from outlast.server.http.queries import Bodies
+from outlast.server.model.server import url_of
 from outlast.server.tuning import TUNING
+from outlast.store.evidence.audits import Audits, EndpointModel
 
 _CONNECTIONS: Final = 4096
 """Connections of callers at once. Guess."""
 _TIDY: Final = 25
 """Looks for probes between two looks for engines to stop. Guess: five seconds."""
+
+
+_AUDITS: Final = 25
+"""Looks for probes between two looks for records of audits. Guess: five seconds."""
 
 
 def judge_of(kind: Kind, anthropic: bool) -> StreamJudge:
@@ -80,6 +98,10 @@ class GatewayService:
     parts: Parts = field(default_factory=Parts)
     hosts: tuple[str, ...] = ()
     substitutes: bool = True
+    home: Path | None = None
+    """The archive's folder, for the private socket; None: there is none."""
+    seat: Seat | None = None
+    """Which of several processes this is."""
 
 
 def serve_gateway(
@@ -118,10 +140,16 @@ async def _serve(
 
     metrics = GatewayMetrics()
     wire = Wire()
-    engines = LocalEngines(service.starter, wire)
+    seat = service.seat
+    first = seat is None or seat.number == 0 or service.home is None
+    engines: LocalEngines | ForwardedEngines = LocalEngines(service.starter, wire)
+    if not first and seat is not None and service.home is not None:
+        engines = ForwardedEngines(place_of(service.home, seat.group, 0), wire)
+    breakers = None if seat is None else SharedBreakers(seat.board, seat.number)
     parts = service.parts
-    house = _House(service, engines, routes)
-    fleet = Fleet(wire, engines, service.record, parts.prices, house.tell)
+    house = _House(service, engines, routes, breakers, probes=first)
+    changed = bool if breakers is None else breakers.changed
+    fleet = Fleet(wire, engines, service.record, parts.prices, house.tell, changed=changed)
     house.begin(fleet)
     desk = Desk(
         fleet,
@@ -132,22 +160,37 @@ async def _serve(
         parts.judge,
         parts.continued,
         house.keep_record,
+        lambda: house.tracer,
     )
     bounds = Bounds(BODY, _CONNECTIONS, TUNING.model_stall, grace=1.0)
     hosts = Hosts(str(sock.getsockname()[0]), service.hosts, local_pages=True)
     with Bodies(TUNING) as bodies:
-        gateway = Gateway(desk, parts.dialects, bodies, substitutes=service.substitutes)
+        others = _others(service)
+        gateway = Gateway(
+            desk, parts.dialects, bodies, substitutes=service.substitutes, others=others
+        )
+        url = f"{url_of(sock)}/v1"
+        inner = Inner(
+            lambda: status_of(gateway, desk, url),
+            gateway.figures,
+            engines if isinstance(engines, LocalEngines) else None,
+            lambda: {str(model.model): model for model in house.routes.local_models},
+        )
         try:
-            async with listening(
-                gateway.handle,
-                open_it,
-                bounds,
-                hosts=hosts,
-                memory=bodies.memory,
-                count=metrics.connections.set,
-                beside=house.look,
-            ) as server:
+            async with (
+                _inner(service, inner),
+                listening(
+                    gateway.handle,
+                    open_it,
+                    bounds,
+                    hosts=hosts,
+                    memory=bodies.memory,
+                    count=metrics.connections.set,
+                    beside=house.look,
+                ) as server,
+            ):
                 _on_hangup(house.reload)
+                _on_orphaned(seat, cancel)
                 ready()
                 while not cancel.is_set:  # noqa: ASYNC110 - a signal handler sets it
                     await asyncio.sleep(TUNING.engine_poll)
@@ -165,6 +208,37 @@ def _on_hangup(reload: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
 
+def _on_orphaned(seat: Seat | None, cancel: Cancel) -> None:
+    """Sets `cancel` once the process that started this one has ended, however it did."""
+    if seat is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        loop.remove_reader(seat.tether)
+        cancel.set()
+
+    loop.add_reader(seat.tether, orphaned)
+
+
+def _inner(service: GatewayService, inner: Inner) -> contextlib.AbstractAsyncContextManager[None]:
+    """The private socket, where the archive's folder is known."""
+    if service.home is None:
+        return contextlib.nullcontext()
+    seat = service.seat
+    group, number = (os.getpid(), 0) if seat is None else (seat.group, seat.number)
+    return inner_socket(service.home, group, number, inner)
+
+
+def _others(service: GatewayService) -> tuple[Path, ...]:
+    """The private sockets of the other processes of this gateway."""
+    seat, home = service.seat, service.home
+    if seat is None or home is None:
+        return ()
+    numbers = [number for number in range(seat.board.places) if number != seat.number]
+    return tuple(place_of(home, seat.group, number) for number in numbers)
+
+
 async def _drained(gateway: Gateway, seconds: float) -> None:
     """Waits for answers that are under way."""
     if gateway.under_way:
@@ -178,11 +252,21 @@ class _House:
     """What runs beside the requests: probes, engines, the file of routes, what is told."""
 
     def __init__(
-        self, service: GatewayService, engines: LocalEngines, routes: GatewayRoutes
+        self,
+        service: GatewayService,
+        engines: LocalEngines | ForwardedEngines,
+        routes: GatewayRoutes,
+        breakers: SharedBreakers | None,
+        *,
+        probes: bool,
     ) -> None:
         self._service = service
+        self._breakers = breakers
+        self._probes = probes
         self._engines = engines
         self._prober = Prober()
+        self._audits = Audits(service.starter.archive)
+        self.tracer = tracer_of(routes.tracing)
         self._fleet: Fleet | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.routes = routes
@@ -196,6 +280,9 @@ class _House:
         assert self._fleet is not None
         self.routes = routes
         self._fleet.use(routes)
+        if self._breakers is not None:
+            self._breakers.forget()
+            self._breakers.look(server.standing for server in self._fleet.servers)
         self._engines.keep(routes.local_models)
 
     def reload(self) -> None:
@@ -204,10 +291,17 @@ class _House:
         """
         try:
             routes = self._service.read()
+            tracer = self.tracer
+            if routes.tracing != self.routes.tracing:
+                tracer = tracer_of(routes.tracing)
             self._service.parts.reload()
         except OutlastError as error:
             log_line({"level": "error", "what": "gateway", "reload": str(error)})
             return
+        if tracer is not self.tracer:
+            before, self.tracer = self.tracer, tracer
+            if before is not None:
+                self._background(asyncio.to_thread(before.close))
         self._use(routes)
         log_line({"level": "info", "what": "gateway", "reload": f"{len(routes.routes)} routes"})
 
@@ -216,14 +310,34 @@ class _House:
         looks = 0
         try:
             while True:
+                if looks % _AUDITS == 0:
+                    await self._look_at_audits()
                 await asyncio.sleep(POLL)
                 looks += 1
                 assert self._fleet is not None
-                self._prober.look(self._fleet.servers)
+                if self._breakers is not None:
+                    self._breakers.look(server.standing for server in self._fleet.servers)
+                if self._probes:
+                    self._prober.look(self._fleet.servers)
                 if looks % _TIDY == 0:
                     self._engines.tidy()
         finally:
             await self._prober.close()
+
+    async def _look_at_audits(self) -> None:
+        """Turns away from endpoints that an audit found divergent, and back to others."""
+        found: Mapping[EndpointModel, AuditRecord] = {}
+        if self.routes.audits:
+            try:
+                found = await asyncio.to_thread(self._audits.newest)
+            except OutlastError as error:
+                log_line({"level": "warning", "what": "gateway", "audits": str(error)})
+                return
+        assert self._fleet is not None
+        now = time.time()
+        for server in self._fleet.servers:
+            record = found.get((server.url, server.target.model))
+            server.standing.audited(divergence(record, now))
 
     def tell(self, standing: ServerStanding, fault: Fault | None) -> None:
         """Tells the operator, once, that a target does not answer, or that it does again. Where it
@@ -254,4 +368,6 @@ class _House:
     async def close(self) -> None:
         """Ends engines, and what runs in the background."""
         await self._engines.close()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -63,7 +63,9 @@ class Till:
     def settle(self, reservation: Reservation, spent: Spent) -> None:
         country = spent.jurisdiction or self._origins.jurisdiction(spent.provider, spent.model)
         provider = LOCAL if spent.provider == OWN else spent.provider
-        self._accounts.settle(reservation, replace(spent, provider=provider, jurisdiction=country))
+        if (provider, country) != (spent.provider, spent.jurisdiction):
+            spent = replace(spent, provider=provider, jurisdiction=country)
+        self._accounts.settle(reservation, spent)
 
     def release(self, reservation: Reservation) -> None:
         self._accounts.release(reservation)

@@ -10,6 +10,7 @@ from outlast.features.gateway.seams import BrokenStream, BudgetSpent, Json
 from outlast.features.gateway.serving.anomalies import unsound_whole
 from outlast.features.gateway.serving.fleet import Server
 from outlast.features.gateway.serving.job import CallerJob, Desk, Failed, Try
+from outlast.features.gateway.upstream.asking import Body
 from outlast.features.gateway.upstream.faults import Fault, FaultKind, fault_of_stream
 
 MOST: Final = 64 * 1024 * 1024
@@ -52,7 +53,7 @@ async def answer_whole(desk: Desk, job: CallerJob) -> web.StreamResponse:
 async def _asked(one: Try, job: CallerJob, server: Server) -> Json:
     """Raises :class:`Fault`."""
     body = await one.open(job.body_for(server))
-    data = await body.whole(MOST)
+    data = await _read(one, body)
     one.token()
     endpoint = server.target.endpoint
     if endpoint is not None and endpoint.key is not None and endpoint.key.encode() in data:
@@ -67,6 +68,20 @@ async def _asked(one: Try, job: CallerJob, server: Server) -> Json:
     if (fault := unsound_whole(job.kind, answer)) is not None:
         raise fault
     return answer
+
+
+async def _read(one: Try, body: Body) -> bytes:
+    """All of a body. White space, which some providers send while they compute, is no part of an
+    answer. Raises :class:`Fault`.
+    """
+    found = bytearray()
+    while data := await body.piece():
+        found += data
+        if len(found) > MOST:
+            raise Fault(FaultKind.MALFORMED, f"the answer is longer than {MOST >> 20} MiB")
+        if not data.isspace():
+            one.awaits_bytes()
+    return bytes(found)
 
 
 def _object(data: bytes) -> Json:

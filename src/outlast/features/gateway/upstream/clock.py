@@ -22,7 +22,7 @@ class Clock:
     def __init__(self, caller_left: Callable[[], bool], whole: float) -> None:
         """`whole` is the limit of all of it, in seconds from now."""
         self._loop = asyncio.get_running_loop()
-        self._caller_left = caller_left
+        self.caller_left = caller_left
         self.began = self._loop.time()
         self._end = self.began + whole
         self._until, self._kind, self._text = self._end, FaultKind.SLOW, "it takes too long"
@@ -72,7 +72,7 @@ class Clock:
 
     def _tick(self) -> None:
         self._timer = None
-        if self._caller_left():
+        if self.caller_left():
             self.left = True
         if self._fails is not None and self.left:
             self._fails(Fault(FaultKind.CUT, "the caller left"))

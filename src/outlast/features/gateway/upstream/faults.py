@@ -48,6 +48,7 @@ class FaultKind(StrEnum):
     ANOMALY = "anomaly"
     RULES = "refused-by-rules"
     ENGINE = "engine"
+    DIVERGENT = "divergent"
     REQUEST = "request"
 
 

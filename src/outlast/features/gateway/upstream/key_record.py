@@ -28,40 +28,62 @@ class KeyRecord:
         ban looks as a wrong key once, and requests go on to the next target all the same.
         """
         self._path = path
-        self._worked: dict[str, str] = {}
-        if path is not None:
-            try:
-                with open(path, "rb") as file:
-                    data = file.read(_MOST_BYTES)
-                self._worked = msgspec.json.decode(data, type=dict[str, str])
-            except FileNotFoundError:
-                pass
-            except (OSError, ValueError, msgspec.DecodeError) as error:
-                _log.warning("which keys worked cannot be read: %s", error)
+        self._worked = self._read()
+
+    def _read(self) -> dict[str, str]:
+        if self._path is None:
+            return {}
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read(_MOST_BYTES)
+            return msgspec.json.decode(data, type=dict[str, str])
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            _log.warning("which keys worked cannot be read: %s", error)
+            return {}
 
     def worked(self, endpoint: Endpoint) -> bool:
-        """Whether the endpoint took its present key before."""
-        return self._worked.get(endpoint.name) == _digest(endpoint)
+        """Whether the endpoint took its present key before, from this process or another one of
+        the gateway's: to be asked when it refuses it, for the file is read again.
+        """
+        if endpoint.key is None:
+            return False
+        digest = _digest(endpoint)
+        if self._worked.get(endpoint.name) != digest:
+            said = self._read().get(endpoint.name)
+            if said is not None:
+                self._worked[endpoint.name] = said
+        return self._worked.get(endpoint.name) == digest
 
     def note(self, endpoint: Endpoint) -> bool:
         """Notes that it took it. True where that is news, which :meth:`write` keeps."""
-        if endpoint.key is None or self.worked(endpoint):
+        if endpoint.key is None or self._worked.get(endpoint.name) == _digest(endpoint):
             return False
         self._worked[endpoint.name] = _digest(endpoint)
         return self._path is not None
 
     def write(self) -> None:
-        """Keeps what was noted. Any thread; what the disk refuses is logged."""
+        """Keeps what was noted, beside what other processes have. Any thread; what the disk
+        refuses is logged.
+        """
         if self._path is None:
             return
         try:
             with disk.reporting(self._path):
                 disk.make_dir(self._path.parent)
-                temp = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-                disk.write_temp(temp, msgspec.json.encode(dict(self._worked)), 0o600)
-                disk.publish(temp, self._path)
+                lock = self._path.with_name(f"{self._path.name}.lock")
+                with disk.locked(lock, exclusive=True):
+                    self._write()
         except OutlastError as error:
             _log.warning("that a key worked is not kept: %s", error)
+
+    def _write(self) -> None:
+        assert self._path is not None
+        temp = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        data = msgspec.json.encode({**self._read(), **self._worked})
+        disk.write_temp(temp, data, disk.PRIVATE)
+        disk.publish(temp, self._path)
 
 
 def _digest(endpoint: Endpoint) -> str:
