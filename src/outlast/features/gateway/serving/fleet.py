@@ -76,7 +76,7 @@ class Fleet:
     def _made(self, target: GatewayTarget) -> Iterator[Server]:
         if target.local is not None:
             standing = ServerStanding(target.name, "archive", self._tell)
-            yield Server(target, self._engines.backend(target.local), standing)
+            yield Server(target, self._engines.backend(target.local, target.adapter), standing)
         elif target.endpoint is not None:
             for url in target.endpoint.urls:
                 backend = RemoteBackend(self._wire, target.endpoint, url, self._record)
