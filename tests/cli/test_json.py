@@ -35,6 +35,7 @@ from tests.engines.torch_env import find_python, make_tiny_models
 from tests.features.gateway.upstream import providers
 from tests.features.tune.adapters import write_adapter, write_base
 from tests.features.tune.conftest import NEEDED, lend_packages
+from tests.features.tune.test_convert import SCRIPTS
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError
@@ -607,6 +608,8 @@ def tuning(world: World) -> None:
         world("tune", "me/tiny", "--data", rows, "--out", "me/fact", "--dry-run")
         # Each start of torch takes as long as all of this; tests/features/tune trains one.
         world("tune", "me/tiny", "--take", made, "--out", "me/fact")
+        job = ("--engine", "axolotl", "--to", world.home / "job")
+        world("tune", "me/tiny", "--data", rows, "--out", "me/fact", *job)
 
 
 def merging(world: World) -> None:
@@ -618,6 +621,14 @@ def merging(world: World) -> None:
         lend_packages(find_python(*NEEDED), patch)
         world.calls.clear()
         world("merge", "me/fact")
+
+
+def converting(world: World) -> None:
+    world("add", write_base(world.home / "base"), "--as", "me/base")
+    with pytest.MonkeyPatch.context() as patch:
+        lend_packages(find_python(*NEEDED), patch)
+        world.calls.clear()
+        world("convert", "me/base", "--gguf", "--converter", SCRIPTS)
 
 
 def guarding(world: World) -> None:
@@ -689,6 +700,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "revoke": revoking,
     "tune": tuning,
     "merge": merging,
+    "convert": converting,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +73,9 @@ def convert(
     archive.refs.refuse_twin(out.repo)
     revision = archive.revision(target.repo, target.ref)
     lora = is_adapter(revision)
+    if lora and wishes.form == FORMS[0]:
+        # For an adapter the script cannot guess; this is its own default, and loses nothing.
+        wishes = replace(wishes, form="f32")
     converter = find_converter(wishes.converter, lora=lora)
     require_packages("gguf")
     with disk.reporting(archive.layout.tmp):

@@ -38,7 +38,7 @@ Exit status:
     type=click.Choice(FORMS),
     default=FORMS[0],
     show_default=True,
-    help="Numbers of the result; auto: 16-bit floats of the kind that the model has",
+    help="Numbers of the result; auto: the 16-bit floats that the model has, f32 for adapters",
 )
 @click.option(
     "--out",

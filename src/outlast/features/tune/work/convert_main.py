@@ -6,7 +6,7 @@ an adapter and the `config` to write for it; `form`, the type of the numbers; `m
 to write. The one request does all of it.
 """
 
-import contextlib
+import importlib.metadata
 import json
 import os
 import runpy
@@ -22,6 +22,7 @@ from outlast.features.tune.work.names import CONFIG, WEIGHTS
 
 _LORA: Final = "lora"
 _DESCRIBED: Final = "described"
+_LOG: Final = "--verbose shows its log"
 _PACKAGES: Final = ("gguf", "torch", "transformers")
 
 
@@ -29,10 +30,9 @@ class ConvertRunner:
     """A conversion that was described."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        from outlast.features.tune.work.base_model import version_of  # noqa: PLC0415 - after the hook
-
         self._config = config
-        self.facts: Json = {"versions": {name: version_of(name) for name in _PACKAGES}}
+        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+        self.facts: Json = {"versions": versions}
 
     def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
         """The conversion; the name is that of the protocol."""
@@ -54,6 +54,9 @@ class ConvertRunner:
 
 def _run(script: Path, arguments: list[str]) -> None:
     """Runs the script as its command line does."""
+    # A checkout brings a version of its own, and transformers may have imported the installed one.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "gguf"]:
+        del sys.modules[name]
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
     try:
@@ -62,13 +65,18 @@ def _run(script: Path, arguments: list[str]) -> None:
         if end.code not in (None, 0):
             raise RefusedError(
                 f"llama.cpp's converter refused it (exit status {end.code})",
-                "--verbose shows its log",
+                _LOG,
             ) from end
+    except ImportError as error:
+        raise RefusedError(
+            f"llama.cpp's converter needs a package that is not installed: {error.name}",
+            f"pip install {error.name}",
+        ) from error
     except Exception as error:
         # It raises whatever it likes; the whole of it goes to the log.
         traceback.print_exc()
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RefusedError(f"llama.cpp's converter cannot do it: {said[:300]}") from error
+        raise RefusedError(f"llama.cpp's converter cannot do it: {said[:300]}", _LOG) from error
 
 
 def _lora(given: Mapping[str, Any]) -> Path:
@@ -99,10 +107,6 @@ def _described(file: Path) -> Path:
 def load(config: Json) -> Runner:
     """Reads nothing of the model yet."""
     close_doors()
-    with contextlib.suppress(ImportError):
-        import transformers  # noqa: PLC0415 - an optional extra
-
-        transformers.utils.logging.disable_progress_bar()
     return ConvertRunner(config)
 
 
