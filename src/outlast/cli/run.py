@@ -36,8 +36,8 @@ from outlast.engines.transformers import open_transformers
 from outlast.ops import run as ops
 from outlast.ops.claims import accept_of
 from outlast.ops.run_adapter import ReadyAdapter, resolve
-from outlast.ops.run_served import engine_for, serve_model, transformers_options
 from outlast.server.model import server as model_server
+from outlast.server.model.engines import engine_for, serve_model, transformers_options
 from outlast.server.model.front import Serves
 from outlast.server.model.loaded import loaded_by
 from outlast.server.model.origin import Origin

@@ -113,10 +113,10 @@ class BoundServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 def bind(path: str) -> BoundServer:
     """A server on a socket at `path` in the file system."""
-    return BoundServer(path, _Handler)
+    return BoundServer(path, _EngineHandler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _EngineHandler(BaseHTTPRequestHandler):
     server: BoundServer
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name there
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             text, special = model.render(messages, going_on=going_on), bool(model.facts["plain"])
         else:
             text, special = _text(body, "prompt"), True
-        answer = _Answer(self, body, chat=chat)
+        answer = _HttpAnswer(self, body, chat=chat)
         words = StopWords(_stops(body), answer.add)
         inputs = model.inputs(text, special=special)
         # An answer that waits for its turn is not begun for a client that left meanwhile.
@@ -222,10 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-class _Answer:
+class _HttpAnswer:
     """One answer, whole or as events."""
 
-    def __init__(self, handler: _Handler, body: Json, *, chat: bool) -> None:
+    def __init__(self, handler: _EngineHandler, body: Json, *, chat: bool) -> None:
         self._handler = handler
         self._chat = chat
         self._stream = body.get("stream") is True

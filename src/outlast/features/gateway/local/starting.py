@@ -17,8 +17,8 @@ from outlast.features.gateway.routes.values import LocalModel
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
 from outlast.ops.run import Prepared, prepare
 from outlast.ops.run_adapter import ReadyAdapter, prepare_adapter
-from outlast.ops.run_served import engine_for, serve_model
 from outlast.server.http.replies import without_paths
+from outlast.server.model.engines import engine_for, serve_model
 from outlast.server.model.loaded import loaded_by
 from outlast.server.model.origin import Origin
 from outlast.server.model.requests import Loaded, LoadedAdapter
