@@ -17,7 +17,7 @@ import transformers
 
 from outlast.features.tune.data import read_rows
 from outlast.features.tune.options import TuneOptions
-from outlast.features.tune.work.base_model import BaseModel
+from outlast.features.tune.work.base_model import BaseModel, save_dequantised
 from outlast.features.tune.work.tokens import tokenise
 from outlast.features.tune.work.train import Lessons, Training, make_adapter, padded
 from tests.realweights import smollm2_gguf
@@ -30,7 +30,7 @@ OPTIONS = TuneOptions(batch=4, held_out=0.0, threads=THREADS, steps=STEPS)
 def write_base(folder: Path) -> dict[str, Any]:
     """The model with configuration and tokenizer."""
     base = BaseModel(str(smollm2_gguf()))
-    base.weights("cpu").to(torch.bfloat16).save_pretrained(folder)
+    save_dequantised(base.weights("cpu").to(torch.bfloat16), str(folder))
     base.tokenizer().save_pretrained(folder)
     return {"bytes": (folder / "model.safetensors").stat().st_size}
 
