@@ -32,7 +32,7 @@ _ASKED: Final = (
 )
 _SMALL: Final = (
     *("--rank", "8", "--target", "q_proj", "--target", "v_proj"),
-    *("--batch", "3", "--steps", "8", "--rate", "0.005", "--length", "64"),
+    *("--batch", "3", "--steps", "5", "--rate", "0.005", "--length", "64"),
 )
 _LIMITS: Final = ("--temperature", "0", "--max-tokens", "12", "--json")
 
