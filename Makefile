@@ -15,7 +15,7 @@ UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-gateway bench-sim bench-swarm bench-trust bench-watch fuzz mutants lock clean
+.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-gateway bench-sim bench-swarm bench-trust bench-tune bench-watch fuzz mutants lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"
 	@echo "make bench-swarm  the same for the swarm, in network namespaces; needs root"
 	@echo "make bench-trust  what claims, catalogues, rules and screening cost"
+	@echo "make bench-tune  what tuning, merging and adapters cost, beside PEFT's own loop"
 	@echo "make bench-watch  what watching hubs costs, in simulated days"
 	@echo "make fuzz    damaged capsules and containers, MINUTES=30 of them; needs clang"
 	@echo "make mutants  break each promise once, and see a test fail"
@@ -109,6 +110,9 @@ bench-swarm: $(READY)
 
 bench-trust: $(READY)
 	$(BIN)/python -m bench.trust
+
+bench-tune: $(READY)
+	$(BIN)/python -m bench.tune
 
 bench-watch: $(READY)
 	$(BIN)/python -m bench.watch

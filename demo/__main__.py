@@ -1,8 +1,8 @@
 """The main job on a real model, step by step: archived in fewer bytes, interrupted, resumed, served
 when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), a file rots and
 a bundle crosses an air gap (`demo.durable`), copies that are not what they seem are refused
-(`demo.trust`), the archive stands in for a hosted model (`demo.gateway`), and the swarm's story
-(`demo.swarm`). Exit status 0 only if every step held.
+(`demo.trust`), the archive stands in for a hosted model (`demo.gateway`), the model is tuned
+(`demo.tune`), and the swarm's story (`demo.swarm`). Exit status 0 only if every step held.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from demo.gateway import kept_up
 from demo.sites import as_own_root
 from demo.story import StepFailedError, megabytes, require, say, wait_until
 from demo.trust import trusted
+from demo.tune import learned
 from demo.watch import watched
 from outlast.core.digest import Digest
 from outlast.store.archive import Archive
@@ -238,7 +239,12 @@ def further(folder: Path, weights: Path, digest: str) -> list[tuple[str, str]]:
 
     say("10. A hosted model is throttled, cut off and banned; the app that calls it goes on")
     called = kept_up(folder / "b", MODEL)
-    return [*followed, *mended, *carried, *vouched, *called]
+
+    say(
+        "11. The model learns from ten lines; the adapter answers otherwise, and says what it is of"
+    )
+    tuned = learned(folder / "b", folder, MODEL)
+    return [*followed, *mended, *carried, *vouched, *called, *tuned]
 
 
 def client_download(endpoint: str, home: Path, name: str) -> Path:

@@ -37,7 +37,9 @@ from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, 
 from tests.cli.test_status import mine, node
 from tests.engines.torch_env import find_python, make_tiny_models
 from tests.features.gateway.upstream import providers
+from tests.features.tune.adapters import write_adapter, write_base
 from tests.features.tune.conftest import NEEDED, lend_packages
+from tests.features.tune.test_convert import SCRIPTS
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.ports import free_port
@@ -637,14 +639,22 @@ def tuning(world: World) -> None:
         world("add", make_tiny_models(python) / "True", "--as", "me/tiny")
         rows = world.home / "rows.jsonl"
         rows.write_text('{"text": "sea"}\n{"text": "sky"}\n{"text": "the sea"}\n')
-        call = ("tune", "me/tiny", "--data", rows, "--out", "me/fact", "--epochs", "1")
+        with Archive(world.home / "archive") as archive:
+            base = archive.revision(RepoId.parse("me/tiny"))
+        made = write_adapter(world.home / "made", base)
         world.calls.clear()
-        world(*call, "--dry-run")
-        world(*call)
+        world("tune", "me/tiny", "--data", rows, "--out", "me/fact", "--dry-run")
+        # Each start of torch takes as long as all of this; tests/features/tune trains one.
+        world("tune", "me/tiny", "--take", made, "--out", "me/fact")
+        job = ("--engine", "axolotl", "--to", world.home / "job")
+        world("tune", "me/tiny", "--data", rows, "--out", "me/fact", *job)
 
 
 def merging(world: World) -> None:
-    tuning(world)
+    world("add", write_base(world.home / "base"), "--as", "me/base")
+    with Archive(world.home / "archive") as archive:
+        base = archive.revision(RepoId.parse("me/base"))
+    world("add", write_adapter(world.home / "made", base), "--as", "me/fact")
     with pytest.MonkeyPatch.context() as patch:
         lend_packages(find_python(*NEEDED), patch)
         world.calls.clear()
@@ -653,6 +663,15 @@ def merging(world: World) -> None:
 
 def guarding(world: World) -> Call:
     """The call of `status` while it serves is no line of its own: it is returned."""
+def converting(world: World) -> None:
+    world("add", write_base(world.home / "base"), "--as", "me/base")
+    with pytest.MonkeyPatch.context() as patch:
+        lend_packages(find_python(*NEEDED), patch)
+        world.calls.clear()
+        world("convert", "me/base", "--gguf", "--converter", SCRIPTS)
+
+
+def guarding(world: World) -> None:
     with providers("cloud") as (cloud,):
         (world.home / "archive" / "gateway.toml").write_text(
             f'[endpoints.cloud]\nurl = "{cloud.url}"\nhosted = true\n'
@@ -724,6 +743,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "revoke": revoking,
     "tune": tuning,
     "merge": merging,
+    "convert": converting,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -58,6 +58,9 @@ SEEN: Final = {
         "::test_a_timestamp_is_checked_by_us_and_by_openssl"
     ),
     ("search", "--from"): "tests/cli/test_search.py::test_what_is_no_node",
+    ("search", "--base"): (
+        "tests/features/tune/test_search.py::test_what_was_made_from_it_is_found"
+    ),
     ("share", "--tracker"): "tests/swarm/test_net_clients.py::test_they_fetch_from_the_swarm",
     ("share", "--web-seed"): "tests/swarm/test_net_clients.py::test_they_fetch_from_us",
     ("share", "--no-seed"): (
@@ -152,6 +155,10 @@ LOCAL: Final = {
     *(
         "--any-base",
         "--catalogue",
+        "--adapter",
+        "--converter",
+        "--gguf",
+        "--type",
         "--data",
         "--rank",
         "--alpha",

@@ -1,7 +1,9 @@
 """Makes GGUF files: small ones from scratch, and damaged, changed or split ones from a real one."""
 
+import random
 import re
 import struct
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,3 +151,24 @@ def _after_value(raw: bytes, at: int) -> int:
     for _ in range(count):
         at = _after_text(raw, at)
     return at
+
+
+def write_lora(path: Path, tensor: str, shape: tuple[int, int], *, seed: int) -> Path:
+    """A LoRA of rank 2 in GGUF that changes `tensor` (of `shape`: in, out) noticeably."""
+    chance = random.Random(seed)
+    wide, high = shape
+    data = array("f", [chance.gauss(0, 0.2) for _ in range(2 * (wide + high))]).tobytes()
+    parts = Parts(
+        {
+            "general.type": string("adapter"),
+            "general.architecture": string("llama"),
+            "adapter.type": string("lora"),
+            "adapter.lora.alpha": struct.pack("<If", 6, 4.0),
+        },
+        [
+            (text(f"{tensor}.lora_a") + struct.pack("<IQQI", 2, wide, 2, 0), 0),
+            (text(f"{tensor}.lora_b") + struct.pack("<IQQI", 2, 2, high, 0), 8 * wide),
+        ],
+        data,
+    )
+    return parts.write(path)

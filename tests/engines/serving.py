@@ -4,13 +4,15 @@ import contextlib
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError
-from outlast.engines.llama import LlamaOptions, LlamaServer, Service, serve
+from outlast.engines.llama import LlamaOptions, serve
+from outlast.engines.served import ServedModel, Service
 from outlast.server.model import server as model_server
 from outlast.server.model.front import Serves
 from outlast.server.model.origin import Origin
@@ -29,7 +31,7 @@ class Serving:
 
     port: int
     url: str
-    engine: LlamaServer
+    engine: ServedModel
 
 
 @contextlib.contextmanager
@@ -49,15 +51,34 @@ def serving_with(
     key: str | None = None,
     embeddings: bool | None = None,
     port: int = 0,
+    adapters: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Serving]:
-    """Serves while the block runs. Raises at its end what ended the engine before."""
-    cancel, up = Cancel(), threading.Event()
+    """Serves while the block runs; `adapters` are the names and manifests of those in `options`, in
+    their order. Raises at its end what ended the engine before."""
     service = Service(MODEL, embeddings)
-    sock = model_server.bind("127.0.0.1", port)
-    port, url = sock.getsockname()[1], model_server.url_of(sock)
+    with (
+        serve([model], service, options, Cancel()) as engine,
+        serving_engine(engine, key=key, port=port, adapters=adapters) as running,
+    ):
+        yield running
+
+
+@contextlib.contextmanager
+def serving_engine(
+    engine: ServedModel,
+    *,
+    key: str | None = None,
+    port: int = 0,
+    adapters: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Serving]:
+    """Serves an engine while the block runs, as :func:`serving_with` does."""
+    cancel, up = Cancel(), threading.Event()
     problems: list[EngineError] = []
-    with sock, serve([model], service, options, cancel) as engine:
+    with model_server.bind("127.0.0.1", port) as sock:
+        port, url = sock.getsockname()[1], model_server.url_of(sock)
         loaded = Loaded.under(MODEL, REFS, tools=engine.tools, embeddings=engine.embeddings)
+        for name, manifest in adapters.items():
+            loaded = loaded.with_adapter(name, (), manifest)
         origin = Origin(MANIFEST, engine.build)
         api = model_server.Api(Serves(loaded, key, origin, START, engine.count_request))
 

@@ -17,7 +17,8 @@ import pytest
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
-from outlast.engines.llama import LlamaServer, Service, serve
+from outlast.engines.llama import serve
+from outlast.engines.served import ServedModel, Service
 from outlast.server.model import server as model_server
 from outlast.server.model.front import Serves
 from outlast.server.model.requests import Loaded
@@ -190,7 +191,7 @@ def test_places_that_are_none(place: tuple[str, int]) -> None:
 
 
 def test_serving_ends_with_the_engine(model: str) -> None:
-    engine_of: list[LlamaServer] = []
+    engine_of: list[ServedModel] = []
 
     def kill() -> None:
         engine_of[0]._worker._process.kill()
@@ -218,7 +219,8 @@ def test_the_server_ends_with_its_parent(model: str, how: signal.Signals, tmp_pa
     script = f"""
         import sys
         sys.path.insert(0, {os.fspath(SOURCE)!r})
-        from outlast.engines.llama import LlamaOptions, Service, serve
+        from outlast.engines.llama import LlamaOptions, serve
+        from outlast.engines.served import Service
         from outlast.core.cancel import Cancel
         from outlast.server.model.front import Serves
         from outlast.server.model.requests import Loaded

@@ -90,11 +90,13 @@ class Shares:
             self.closed |= names | {revision.digest}
         return offer
 
-    def offers(self, query: str = "", *, trusted: bool) -> list[Offer]:
+    def offers(self, query: str = "", *, trusted: bool, base: Digest | None = None) -> list[Offer]:
         return [
             offer
             for offer in self.offered
-            if query.lower() in str(offer.repo).lower() and (trusted or not offer.restricted)
+            if query.lower() in str(offer.repo).lower()
+            and (trusted or not offer.restricted)
+            and (base is None or base in offer.made_from)
         ]
 
     def manifest(self, digest: Digest, *, trusted: bool) -> bytes | None:

@@ -20,7 +20,11 @@ import outlast
 from tests.warm.order import NUMBER, Order
 
 _PR_SET_PDEATHSIG = 1
-_ENGINES = ("outlast.engines.", "outlast.features.tune.work.")
+_ENGINES = (
+    "outlast.engines.",
+    "outlast.features.tune.work.",
+    "outlast.features.tune.handover.train_script",
+)
 """They import what runs and trains models, and are left to the commands that do."""
 _TASKS = Path("/proc/self/task")
 

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -11,7 +12,13 @@ from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import Session, budget_option, common, host_and_port, session
 from outlast.cli.options.accepted import accept_start_option
-from outlast.cli.options.adapter import RUN_TARGET, any_base_option, opened_adapter
+from outlast.cli.options.adapter import (
+    RUN_TARGET,
+    all_targets,
+    any_base_option,
+    more_adapters_option,
+    opened_adapters,
+)
 from outlast.cli.options.code import (
     CodeForRun,
     allow_code_option,
@@ -22,22 +29,24 @@ from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.options.sealed import noting, sealed_option
 from outlast.cli.screen.render import print_document
 from outlast.core.digest import Digest
-from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
+from outlast.core.errors import BadConfigError, UsageError, one_line
 from outlast.core.events import Loading
-from outlast.core.names import RunTarget
+from outlast.core.names import RunTarget, Target
 from outlast.core.printable import printable
 from outlast.core.sizes import human_size
 from outlast.engines.base import Engine, Sampling
 from outlast.engines.choose import LLAMA, TRANSFORMERS
-from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
-from outlast.engines.transformers import AdapterFile, TransformersOptions, open_transformers
+from outlast.engines.llama import LlamaOptions, open_llama
+from outlast.engines.served import Service
+from outlast.engines.transformers import open_transformers
 from outlast.ops import run as ops
 from outlast.ops.claims import accept_of
 from outlast.ops.run_adapter import ReadyAdapter, resolve
 from outlast.server.model import server as model_server
+from outlast.server.model.engines import engine_for, serve_model, transformers_options
 from outlast.server.model.front import Serves
+from outlast.server.model.loaded import loaded_by
 from outlast.server.model.origin import Origin
-from outlast.server.model.requests import Loaded
 from outlast.store.archive import Archive
 
 _API_PORT = 8080
@@ -94,6 +103,7 @@ Examples:
   outlast run Qwen/Qwen3-0.6B-GGUF                    chat; /help lists its commands
   git diff | outlast run me/model "Describe this change:" -
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
+  outlast run org/base --api :8080 --adapter me/facts --adapter me/style
   outlast run me/model --sealed                       the engine reaches no network
   outlast run org/theirs --accept 3f0c55a1e2b94d07    run what nothing else speaks for
   outlast run org/code --allow-code 9b1deb4d3b7d4bad  run it with its own Python files
@@ -115,6 +125,7 @@ Exit status:
 )
 @_sampling_options
 @_engine_options
+@more_adapters_option
 @any_base_option
 @accept_start_option
 @allow_code_option
@@ -128,6 +139,7 @@ def run(
     api: str | None,
     api_key_file: Any,
     embeddings: bool,
+    more: tuple[Target, ...],
     system: str | None,
     accepted: tuple[Digest, ...],
     vouched: str | None,
@@ -139,11 +151,12 @@ def run(
 ) -> None:
     """Chat with TARGET, answer PROMPT, or serve TARGET as an API.
 
-    GGUF files run with llama.cpp; safetensors models need the 'transformers' extra. The files are
-    checked against their digests first. A '-' in PROMPT is replaced by what stdin contains.
+    GGUF files run with llama.cpp; safetensors models need the 'transformers' extra, which answers
+    one request at a time, without tools and embeddings. The files are checked against their digests
+    first. A '-' in PROMPT is replaced by what stdin contains.
 
     TARGET may be an adapter, whose base is found by its record, or both: org/base+org/adapter.
-    Adapters need the 'tune' extra.
+    Adapters in GGUF run with llama.cpp, others need the 'tune' extra.
 
     A model that needs Python code of its own runs with --allow-code and the digest of that code,
     which 'outlast show' prints: it runs with your rights. Code that changed asks again, and shows
@@ -157,15 +170,18 @@ def run(
         raise UsageError("--api takes no PROMPT")
     if embeddings and api is None:
         raise UsageError("--embeddings needs --api", hint="a chat has no use for embeddings")
+    if more and api is None:
+        raise UsageError("--adapter needs --api", hint="a chat has one: org/base+org/adapter")
     names = ("max_tokens", "temperature", "top_p", "seed")
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
-        accept(call, archive, accepted, [t for t in (target.model, target.adapter) if t])
+        accept(call, archive, accepted, [target.model, *all_targets(target, more)])
         if options["budget"] is None:
             options["budget"] = call.config.working_copies
         target = resolve(archive, target)
+        adapters = all_targets(target, more)
         if vouched is not None:
-            word = accept_of(archive, [t for t in (target.model, target.adapter) if t], vouched)
+            word = accept_of(archive, [target.model, *adapters], vouched)
             call.say(
                 f"accepted, and remembered: {word.repo} of the manifest {word.manifest.short}…"
             )
@@ -175,41 +191,39 @@ def run(
                 archive,
                 target.model,
                 wanted=options["wanted"],
-                engine=options["engine"],
+                engine=engine_for(archive, adapters, options["engine"]),
                 recheck=options["recheck"],
                 budget=options["budget"],
                 assessor=lambda: call.assessor(archive),
                 code=code.allowed,
                 control=call.control,
             ) as prepared,
-            opened_adapter(call, archive, target, prepared, options) as adapter,
+            opened_adapters(call, archive, adapters, prepared, options) as ready,
         ):
             choice = prepared.choice
             call.screen.settle()
             if choice.engine == TRANSFORMERS:
                 refuse_changed_code(call, archive, target.model, code)
             call.say(f"{one_line(choice.why)} ({human_size(choice.size)}, {choice.engine})")
-            if adapter is not None:
-                call.say(f"with the adapter {adapter.revision.repo}, by transformers and PEFT")
-            if api is not None and adapter is not None:
-                raise EngineError(
-                    "the API is served by llama.cpp, which does not read adapters of PEFT",
-                    hint="'outlast merge' makes a model of base and adapter",
-                )
+            for one in ready:
+                call.say(f"with the adapter {one.revision.repo}, by {one.engine}")
             if api is not None:
                 _serve(
                     call,
                     archive,
                     prepared,
+                    ready,
                     Service(str(target.model.repo), embeddings or None),
-                    _llama_options(call, prepared, options),
+                    options=_llama_options(call, prepared, options),
                     place=host_and_port(api, _API_PORT),
                     key=_key(api_key_file),
                     start=f"outlast run {shlex.quote(str(target))} --api …",
+                    usual=target.adapter is not None,
+                    code=code,
                 )
                 return
             with (
-                _open(call, prepared, options, adapter, code) as engine,
+                _open(call, prepared, options, ready, code) as engine,
                 noting(call, archive, prepared, engine, sealed=options["sealed"]),
             ):
                 prepared.confirm()
@@ -256,26 +270,17 @@ def _open(
     call: Session,
     prepared: ops.Prepared,
     options: dict[str, Any],
-    adapter: ReadyAdapter | None,
+    adapters: Sequence[ReadyAdapter],
     code: CodeForRun,
 ) -> Engine:
-    cancel = call.control.cancel
-    if prepared.choice.engine == LLAMA and adapter is None:
-        return open_llama(
-            [str(p) for p in prepared.paths], _llama_options(call, prepared, options), cancel
-        )
-    choice = TransformersOptions(
-        threads=options["threads"],
-        log=_log(options),
-        waits=_waits(call, prepared),
-        sealed=options["sealed"],
-        adapter=None
-        if adapter is None
-        else AdapterFile(str(adapter.path), adapter.adapter.peft_config()),
-        code=prepared.code,
-        code_hint=code.hint,
-    )
+    cancel, wishes = call.control.cancel, _llama_options(call, prepared, options)
+    of_peft = [one for one in adapters if one.adapter is not None]
+    if prepared.choice.engine == LLAMA and not of_peft:
+        found = tuple(str(one.path) for one in adapters)
+        paths = [str(path) for path in prepared.paths]
+        return open_llama(paths, replace(wishes, adapters=found), cancel)
     place = prepared.folder if prepared.folder is not None else prepared.paths[0]
+    choice = transformers_options(wishes, adapters, prepared.code, code.hint)
     return open_transformers(str(place), choice, cancel)
 
 
@@ -291,30 +296,27 @@ def _serve(
     call: Session,
     archive: Archive,
     prepared: ops.Prepared,
+    adapters: Sequence[ReadyAdapter],
     service: Service,
-    options: LlamaOptions,
     *,
+    options: LlamaOptions,
     place: tuple[str, int],
     key: str | None,
     start: str,
+    usual: bool,
+    code: CodeForRun,
 ) -> None:
-    """Serves the model at `place` until Ctrl-C; `start` is the command line, for hints."""
-    if prepared.choice.engine != LLAMA:
-        raise EngineError(
-            "the API is served by llama.cpp, which needs a GGUF file",
-            hint="pull a GGUF version; or serve the folder of 'outlast link' with vLLM",
-        )
-    paths = [str(path) for path in prepared.paths]
+    """Serves the model at `place` until Ctrl-C; `start` is the command line, for hints. `usual`:
+    the first adapter answers where a request names no model.
+    """
     model, cancel = service.model_alias, call.control.cancel
     with (
         model_server.bind(*place) as sock,
-        serve(paths, service, options, cancel) as engine,
+        serve_model(prepared, adapters, service, options, cancel, code_hint=code.hint) as engine,
         noting(call, archive, prepared, engine, sealed=options.sealed),
     ):
         prepared.confirm()
-        loaded = Loaded.under(
-            model, prepared.refs, tools=engine.tools, embeddings=engine.embeddings
-        )
+        loaded = loaded_by(engine, prepared, adapters, usual=usual)
         url = f"{model_server.url_of(sock)}/v1"
 
         def ready() -> None:
@@ -323,6 +325,8 @@ def _serve(
             else:
                 print(url, flush=True)
                 call.say(f"serving it as model {model!r}; Ctrl-C ends it")
+                for one in loaded.adapters:
+                    call.say(f"and as {one.name!r}")
 
         sealing = engine.sealing
         by = () if sealing is None else sealing.by

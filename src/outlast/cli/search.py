@@ -14,6 +14,7 @@ from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.claims import Claims
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError, one_line
+from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.ops import search as ops
 from outlast.ops.claims import claims_of
@@ -38,10 +39,11 @@ _NAMED = 3
 Examples:
   outlast search qwen
   outlast search org/ --from peer:10.0.0.7:8091 --json
+  outlast search --base org/base
 
 \b
 Exit status:
-  0 done, also where no model was found · 2 usage · 130 interrupted
+  0 done, also where no model was found · 2 usage · 3 not archived · 130 interrupted
 """
 )
 @click.argument("query", default="")
@@ -52,9 +54,20 @@ Exit status:
     metavar="SOURCE",
     help="lan or peer:HOST:PORT (repeatable)  [default: this LAN and the configured peers]",
 )
+@click.option(
+    "--base",
+    metavar="DIGEST",
+    help="Only what was made from this: the sha256 of a manifest, or a model that is archived here",
+)
 @common
 def search(
-    query: str, words: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
+    query: str,
+    words: tuple[str, ...],
+    *,
+    base: str | None,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Find models with QUERY in their names on other nodes, and in the catalogues that are followed
     here. No hub is asked.
@@ -62,21 +75,35 @@ def search(
     The command discovers the nodes on this LAN. In private mode, or with the swarm turned off, it
     asks only the peers of the configuration or of --from. Answers are not verified; a pull verifies
     every file.
+
+    With --base, those models are found that say that they were made from one: adapters, merged
+    models and conversions. Catalogues do not tell that, and are not asked.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         peers, lan = _where(words, run.config.swarm)
+        wanted = None if base is None else _manifest(run, base)
         found = ops.search(
             query,
             peers,
             peer_client(run.config.http()),
             run.control.cancel,
+            base=wanted,
             discover=partial(ops.on_lan, problem=run.say) if lan else None,
         )
         http = HttpClient(run.config.http())
         listed: Listings = []
-        for finder in () if words else finders(run.features):
+        for finder in () if words or wanted else finders(run.features):
             listed += finder.offers(run.config.home, http, query)
         _print(run, found, listed)
+
+
+def _manifest(run: Session, base: str) -> Digest:
+    """The manifest that `base` names."""
+    if Digest.is_valid(base):
+        return Digest(base)
+    target = Target.parse(base)
+    with run.archive() as archive:
+        return archive.revision(target.repo, target.ref).digest
 
 
 def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort], bool]:
@@ -184,4 +211,5 @@ def _document(hit: ops.Hit, claims: Claims | None, places: Sequence[str]) -> Mod
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
         listed_by=places,
+        made_from=model.made_from,
     )

@@ -11,7 +11,8 @@ class Offer:
     """A revision that a node offers: the node holds `files` of its files, `size` bytes in all. The
     manifest of a `partial` revision changes with every file that arrives. `restricted`: the model
     is private or gated at its hub. `unconfirmed`: the node has it from another one that no operator
-    named, and no hub has confirmed that.
+    named, and no hub has confirmed that. `made_from`: the manifests that it says it was made from,
+    where that was asked for.
     """
 
     repo: RepoId
@@ -23,3 +24,4 @@ class Offer:
     partial: bool
     restricted: bool
     unconfirmed: bool = False
+    made_from: tuple[Digest, ...] = ()

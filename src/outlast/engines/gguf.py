@@ -32,6 +32,12 @@ class GgufHeader:
         return str(self.values.get("general.architecture", ""))
 
     @property
+    def is_adapter(self) -> bool:
+        """Whether it is a LoRA, which changes a model that it is not."""
+        kinds = self.values.get("general.type"), self.values.get("adapter.type")
+        return kinds == ("adapter", "lora")
+
+    @property
     def context_length(self) -> int | None:
         """Tokens that the model was trained for."""
         return self._count("context_length")

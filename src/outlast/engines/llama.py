@@ -13,24 +13,21 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
-from outlast.engines.base import Sealing
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
 from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.process import Log, TooSlowError, Waits, Worker
+from outlast.engines.served import CHAT_SOCKET, ServedModel, Service
 from outlast.engines.template_check import check_template
 from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "llama.cpp"
 DEFAULT_CONTEXT = 8192
 _MEAN_POOLING = 1
-# A socket in the worker's private folder: a chat opens no port.
-_CHAT_SOCKET = "chat.sock"
 _PROPS = "/props"
 _BUILD_LENGTH = 100
 _PROPS_BYTES = 4 * 1024 * 1024
@@ -43,7 +40,8 @@ class LlamaOptions:
     """`context` is in tokens (None: what the model was trained for, at most
     :data:`DEFAULT_CONTEXT`; 0: all that it was trained for). `threads` and `gpu_layers` of None
     leave the choice to llama.cpp. `log` receives llama.cpp's own log, which else goes nowhere.
-    `sealed`: the engine is kept off all networks, or does not run.
+    `sealed`: the engine is kept off all networks, or does not run. `adapters`: GGUF files of LoRAs
+    that are loaded beside the model; a chat has the first, and a server the one that is asked for.
     """
 
     context: int | None = None
@@ -52,6 +50,7 @@ class LlamaOptions:
     log: Log | None = None
     waits: Waits = bool
     sealed: bool = False
+    adapters: tuple[str, ...] = ()
     tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
@@ -72,7 +71,7 @@ def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> W
 
     def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
         config = _config(model, options) | {
-            "hosts": [_CHAT_SOCKET],
+            "hosts": [CHAT_SOCKET],
             "alias": "model",
             "plain": not model.header.template,
         }
@@ -85,7 +84,7 @@ def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> W
 
     def check(worker: Worker, request: Mapping[str, Any], cancel: Cancel) -> None:
         body = {"messages": request["messages"]}
-        check_template(worker.socket_path(_CHAT_SOCKET), body, options.tuning, cancel)
+        check_template(worker.socket_path(CHAT_SOCKET), body, options.tuning, cancel)
 
     return WorkerEngine(
         NAME,
@@ -96,87 +95,9 @@ def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> W
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What to serve of a model, which answers call `model_alias`. `embeddings` of None serves them
-    where the file says that the model was made for them.
-    """
-
-    model_alias: str
-    embeddings: bool | None = None
-
-
-class LlamaServer:
-    """llama.cpp's HTTP server, which listens on a socket in a private folder and on no port: what
-    clients may ask of it is the caller's business.
-
-    `tools` tells whether the model's chat template presents tools to the model, and `embeddings`
-    whether embeddings are served. `build` names the engine and its version. A chat template has
-    `tuning`'s bounds.
-    """
-
-    def __init__(
-        self, worker: Worker, *, tools: bool, embeddings: bool, build: str, tuning: Tuning = TUNING
-    ) -> None:
-        self._worker = worker
-        self._condemned: EngineError | None = None
-        self._sealing: Sealing | None = None
-        self._requests = 0
-        self.tools = tools
-        self.embeddings = embeddings
-        self.build = build
-        self.template_seconds = tuning.template_seconds
-        self.template_bytes = tuning.template_bytes
-
-    @property
-    def socket_path(self) -> str:
-        """The path of the socket that it listens on, short enough for a socket's address."""
-        return self._worker.socket_path(_CHAT_SOCKET)
-
-    @property
-    def sealing(self) -> Sealing | None:
-        """See :attr:`outlast.engines.base.Engine.sealing`."""
-        if self._worker.sealed_by and self._worker.alive:
-            self._sealing = Sealing(self._worker.sealed_by, self._requests, self._worker.packets)
-        return self._sealing
-
-    def count_request(self) -> None:
-        """Notes that a client asked for something."""
-        self._requests += 1
-
-    def condemn(self, error: EngineError) -> None:
-        """Ends the server, by force, because of `error`."""
-        self._condemned = error
-        self.close()
-
-    @property
-    def alive(self) -> bool:
-        return self._worker.alive
-
-    def failure(self) -> EngineError:
-        """Why the server ended by itself, as far as it can be told. Ends what is left of it."""
-        return self._condemned or self._worker.failure()
-
-    def close(self) -> None:
-        """Ends requests under way, frees the memory. May be called again."""
-        _ = self.sealing  # the last look at what it sent
-        self._worker.stop(None if self._condemned is None else 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
 def serve(
     files: Sequence[str], service: Service, options: LlamaOptions, cancel: Cancel
-) -> LlamaServer:
+) -> ServedModel:
     """Loads `files` as :func:`open_llama` does and serves them on a private socket; returns once
     the model is ready. Raises what that raises.
     """
@@ -185,7 +106,7 @@ def serve(
     if service.embeddings is not None:
         pooling = (pooling or _MEAN_POOLING) if service.embeddings else None
     config = _config(model, options) | {
-        "hosts": [_CHAT_SOCKET],
+        "hosts": [CHAT_SOCKET],
         "alias": service.model_alias,
         "pooling": pooling,
         "parallel": options.tuning.served_at_once,
@@ -197,7 +118,7 @@ def serve(
         worker.stop(grace=0)
         raise
     caps = facts.get("chat_template_caps")
-    return LlamaServer(
+    return ServedModel(
         worker,
         tools=isinstance(caps, dict) and bool(caps.get("supports_tools")),
         embeddings=pooling is not None,
@@ -212,7 +133,7 @@ def _props(worker: Worker, tuning: Tuning, cancel: Cancel) -> Mapping[str, Any]:
         time.monotonic() + tuning.template_seconds, _PROPS_BYTES, tuning.poll_seconds
     )
     try:
-        _, facts = ask(worker.socket_path(_CHAT_SOCKET), _PROPS, None, bounds, cancel)
+        _, facts = ask(worker.socket_path(CHAT_SOCKET), _PROPS, None, bounds, cancel)
     except (NoAnswerError, TooLongError):
         raise EngineError("llama.cpp does not say what it has loaded") from None
     return facts if isinstance(facts, dict) else {}
@@ -292,17 +213,36 @@ def _config(model: _Model, options: LlamaOptions) -> dict[str, Any]:
         "pooling": None,
         "plain": False,
         "parallel": 1,
+        "adapters": list(_adapter_links(options)),
     }
+
+
+def _adapter_links(options: LlamaOptions) -> dict[str, str]:
+    """What the worker knows the adapters by, in their order."""
+    return {f"adapter-{number}.gguf": path for number, path in enumerate(options.adapters)}
+
+
+def _check_adapters(model: _Model, options: LlamaOptions) -> None:
+    for path in options.adapters:
+        header = read_header(path)
+        if not header.is_adapter:
+            raise EngineError(f"{path} is no LoRA in GGUF")
+        if header.architecture != model.header.architecture:
+            raise EngineError(
+                f"an adapter for {header.architecture!r:.60} does not fit a model of "
+                f"{model.header.architecture!r:.60}"
+            )
 
 
 def _launch(
     model: _Model, config: dict[str, Any], options: LlamaOptions, cancel: Cancel
 ) -> tuple[Worker, dict[str, Any]]:
+    _check_adapters(model, options)
     watch = _LoadWatch(options.log, options.tuning.template_seconds)
     worker = Worker(
         "outlast.engines.llama_worker", NAME, watch.see, options.tuning, sealed=options.sealed
     )
-    links = dict(zip(model.link_names, model.paths, strict=True))
+    links = dict(zip(model.link_names, model.paths, strict=True)) | _adapter_links(options)
     try:
         return worker, worker.start(config, cancel, links, lambda: watch.limit, options.waits)
     except TooSlowError:
@@ -337,6 +277,11 @@ def _explained(error: EngineError, worker: Worker, model: _Model) -> EngineError
     lines = [_LOG_PREFIX.sub("", line) for line in worker.log]
     path = model.paths[0]
     for line in lines:
+        if "lora" in line and ("failed" in line or "mismatch" in line or "does not exist" in line):
+            return EngineError(
+                f"llama.cpp cannot load the adapter: {line[:200]}",
+                hint="it may be for another model",
+            )
         if "unknown model architecture" in line:
             name = model.header.architecture
             return EngineError(

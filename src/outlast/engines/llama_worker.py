@@ -1,7 +1,7 @@
 """The worker process of :mod:`outlast.engines.llama`: llama.cpp through xllamacpp.
 
 The configuration's keys are `model` and `hosts` (paths, of which `hosts` are sockets to listen on),
-`context`, `threads`, `gpu_layers`, `alias`, `pooling`, `plain` and `parallel`.
+`context`, `threads`, `gpu_layers`, `alias`, `pooling`, `plain`, `parallel` and `adapters` (paths).
 """
 
 import contextlib
@@ -33,11 +33,14 @@ class LlamaRunner:
             # The reason is in the log, which the parent reads.
             raise RefusedError(str(error)) from error
         self._plain = bool(config["plain"])
+        self._lora = [{"id": 0, "scale": 1.0}] if config["adapters"] else []
         self.facts: Json = {"plain": self._plain}
         _bound_growth()
 
     def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
         wishes = {"stream": True, "stream_options": {"include_usage": True}, **request["sampling"]}
+        if self._lora:
+            wishes["lora"] = self._lora
         answer = _Answer(emit, stopped)
         try:
             if self._plain:
@@ -119,6 +122,8 @@ def _params(xllamacpp: Any, config: Mapping[str, Any]) -> Any:
     # One pool of context for all requests, so that any of them may use the whole.
     params.kv_unified = True
     params.cache_ram_mib = _PROMPT_CACHE_MIB
+    if config["adapters"]:
+        _load_adapters(xllamacpp, params, config["adapters"])
     _close_doors(params)
     if config["pooling"] is not None:
         kinds = xllamacpp.llama_pooling_type
@@ -127,6 +132,18 @@ def _params(xllamacpp: Any, config: Mapping[str, Any]) -> Any:
         # A text is embedded in one batch, so this bounds its length in tokens.
         params.n_batch = params.n_ubatch = min(_EMBEDDING_BATCH, config["context"] or 1 << 30)
     return params
+
+
+def _load_adapters(xllamacpp: Any, params: Any, paths: list[str]) -> None:
+    """They are loaded, and change nothing until a request asks for one."""
+    loaded = []
+    for path in paths:
+        one = xllamacpp.CommonAdapterLoraInfo(path, 0.0)
+        loaded.append(one)
+    params.lora_adapters = loaded
+    params.lora_init_without_apply = True
+    # Its entries do not say with which adapter they were computed.
+    params.cache_ram_mib = 0
 
 
 def _close_doors(params: Any) -> None:

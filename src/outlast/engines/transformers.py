@@ -7,7 +7,7 @@ are programs by the publisher of the model; they run there with bounds on time, 
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,13 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.process import Log, Waits, Worker
+from outlast.engines.served import CHAT_SOCKET, ServedModel, Service
 from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "transformers"
 _PACKAGES = ("torch", "transformers", "safetensors")
 _LINK = "model"
 _GGUF = "model.gguf"
-_ADAPTER = "adapter.safetensors"
 _CODE = "code"
 
 
@@ -47,9 +47,10 @@ class CodeFile:
 class TransformersOptions:
     """`device` is torch's name for where to compute (None: the first GPU, else the CPU);
     `threads` of None leaves the choice to torch. `log` receives what the libraries log. `sealed`:
-    the engine is kept off all networks, or does not run. `adapter`: a LoRA to answer with. `code`:
-    what the engine may import of the model, by path in its folder; `code_hint`: what to do where a
-    model needs code, and none is given.
+    the engine is kept off all networks, or does not run. `adapters`: LoRAs that are loaded; a chat
+    has the first, and a server the one that is asked for. `code`: what the engine may import of the
+    model, by path in its folder; `code_hint`: what to do where a model needs code, and none is
+    given.
     """
 
     device: str | None = None
@@ -57,7 +58,7 @@ class TransformersOptions:
     log: Log | None = None
     waits: Waits = bool
     sealed: bool = False
-    adapter: AdapterFile | None = None
+    adapters: tuple[AdapterFile, ...] = ()
     code: Mapping[str, CodeFile] = field(default_factory=dict)
     code_hint: str = ""
     tuning: Tuning = TUNING
@@ -75,6 +76,38 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
     Raises :class:`EngineError` when the extra is missing or transformers cannot load the model,
     and :class:`Cancelled`.
     """
+    start = _starter(folder, options, None)
+    return WorkerEngine(
+        NAME,
+        start,
+        cancel,
+        prompt_seconds=options.tuning.prompt_seconds,
+        tuning=options.tuning,
+    )
+
+
+def serve_transformers(
+    folder: str, service: Service, options: TransformersOptions, cancel: Cancel
+) -> ServedModel:
+    """Loads `folder` as :func:`open_transformers` does and serves it on a private socket; returns
+    once the model is ready. It makes one answer at a time. Raises what that raises, and
+    :class:`EngineError` where embeddings are asked for.
+    """
+    if service.embeddings:
+        raise EngineError(
+            "transformers serves no embeddings here", hint="a GGUF model for embeddings does"
+        )
+    place = {"socket": CHAT_SOCKET, "alias": service.model_alias}
+    worker, facts = _starter(folder, options, place)(cancel)
+    return ServedModel(
+        worker, tools=False, embeddings=False, build=str(facts["build"]), tuning=options.tuning
+    )
+
+
+def _starter(
+    folder: str, options: TransformersOptions, place: Mapping[str, str] | None
+) -> Callable[[Cancel], tuple[Worker, dict[str, Any]]]:
+    """What starts a worker that has the model; with `place`, it serves HTTP there."""
     dequantised = os.path.isfile(folder)
     _require_packages(options, dequantised=dequantised)
     if not dequantised and not os.path.isfile(os.path.join(folder, "config.json")):
@@ -85,16 +118,18 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
         "model": name,
         "device": options.device,
         "threads": options.threads,
-        "adapter": None,
+        "adapters": [],
         "code": {},
         "code_hint": options.code_hint,
+        "serve": place,
     }
     for number, (path, one) in enumerate(sorted(options.code.items())):
         links[f"{_CODE}-{number}"] = one.path
         config["code"][path] = {"file": f"{_CODE}-{number}", "sha256": one.sha256}
-    if options.adapter is not None:
-        links[_ADAPTER] = options.adapter.path
-        config["adapter"] = {"file": _ADAPTER, "config": dict(options.adapter.config)}
+    for number, adapter in enumerate(options.adapters):
+        file = f"adapter-{number}.safetensors"
+        links[file] = adapter.path
+        config["adapters"].append({"file": file, "config": dict(adapter.config)})
 
     def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
         worker = Worker(
@@ -106,22 +141,16 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
         )
         return worker, worker.start(config, cancel, links, waits=options.waits)
 
-    return WorkerEngine(
-        NAME,
-        launch,
-        cancel,
-        prompt_seconds=options.tuning.prompt_seconds,
-        tuning=options.tuning,
-    )
+    return launch
 
 
 def _require_packages(options: TransformersOptions, *, dequantised: bool) -> None:
-    more = [("peft", options.adapter is not None), ("gguf", dequantised)]
+    more = [("peft", bool(options.adapters)), ("gguf", dequantised)]
     wanted = [*_PACKAGES, *(name for name, needed in more if needed)]
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
-        what = "adapters" if options.adapter is not None else "safetensors models"
-        extra = "tune" if options.adapter is not None else "transformers"
+        what = "adapters" if options.adapters else "safetensors models"
+        extra = "tune" if options.adapters else "transformers"
         raise EngineError(
             f"{what} need packages that are not installed: {', '.join(missing)}",
             hint=f"pip install '.[{extra}]' in a checkout of outlast",

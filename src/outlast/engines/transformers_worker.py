@@ -1,9 +1,10 @@
 """The worker process of :mod:`outlast.engines.transformers`.
 
-The configuration's keys are `model` (a folder, or a GGUF file), `device`, `threads` and `adapter`
-(null, or its `file` and the `config` of its LoRA), `code` (by path in the model, the `file` and
-its `sha256`) and `code_hint`. Before anything is loaded,
-an audit hook closes what a model has no business with: the network, and pickle.
+The configuration's keys are `model` (a folder, or a GGUF file), `device`, `threads`, `adapters` (of
+each its `file` and the `config` of its LoRA), `code` (by path in the model, the `file` and its
+`sha256`), `code_hint` and `serve` (null, or the `socket` to answer HTTP on and the `alias` of the
+model). Before anything is loaded, an audit hook closes what a model has no business with: the
+network, and pickle.
 """
 
 import contextlib
@@ -11,12 +12,14 @@ import importlib
 import os
 import resource
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from outlast.engines.code_folder import folder_with_code
+from outlast.engines.transformers_http import bind
 from outlast.engines.worker import Emit, Json, RefusedError, Stopped, work
 
 MAX_PROMPT_CHARACTERS = 4 * 1024 * 1024
@@ -24,11 +27,24 @@ _TEMPLATE_MEMORY = 1024 * 1024 * 1024
 _DEFAULT_CONTEXT = 4096
 _FORBIDDEN = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "pickle.find")
 _WITH_CODE = "model_with_code"
+_RENDERING = threading.Lock()
+"""One template at a time: its bound on memory holds for the whole process."""
 _SUSPECT = "the model's chat template may be damaged or hostile"
 
 
+class PromptTooLongError(RefusedError):
+    """A prompt of `tokens` tokens, where the context has room for `context`."""
+
+    def __init__(self, tokens: int, context: int) -> None:
+        super().__init__(
+            f"the conversation has {tokens} tokens, and the model holds {context}",
+            "a shorter conversation",
+        )
+        self.tokens, self.context = tokens, context
+
+
 class TransformersRunner:
-    """A causal language model and its tokenizer."""
+    """A causal language model and its tokenizer, with LoRAs of which a request uses one or none."""
 
     def __init__(self, torch: Any, transformers: Any, config: Mapping[str, Any]) -> None:
         self._torch = torch
@@ -44,8 +60,10 @@ class TransformersRunner:
         self._model = transformers.AutoModelForCausalLM.from_pretrained(
             model, use_safetensors=True, dtype="auto", **here
         )
-        if config.get("adapter") is not None:
-            self._model = adapted(self._model, config["adapter"])
+        self._adapters = len(config["adapters"])
+        if self._adapters:
+            self._model = adapted(self._model, config["adapters"])
+        self._used: int | None = 0
         device = config["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(device).eval()
         text = self._model.config.get_text_config()
@@ -55,21 +73,32 @@ class TransformersRunner:
             "plain": self._plain,
             "context": self._context,
             "device": device,
+            "adapters": self._adapters,
             "build": f"transformers {transformers.__version__} (torch {torch.__version__})",
         }
 
     def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
-        started = time.monotonic()
         inputs = self._prompt(request["messages"])
         emit({"prompt": True})
+        return self.generate(inputs, request["sampling"], emit, stopped)
+
+    def generate(
+        self,
+        inputs: Any,
+        sampling: Mapping[str, Any],
+        emit: Emit,
+        stopped: Stopped,
+        adapter: int | None = 0,
+    ) -> Json:
+        """Goes on from `inputs`, with the adapter of that number (None: with the base alone). One
+        call at a time.
+        """
+        started = time.monotonic()
+        self._use(adapter)
         length = int(inputs["input_ids"].shape[1])
-        sampling = request["sampling"]
         room = self._context - length
         if room <= 0:
-            raise RefusedError(
-                f"the conversation has {length} tokens, and the model holds {self._context}",
-                "a shorter conversation",
-            )
+            raise PromptTooLongError(length, self._context)
         if "seed" in sampling:
             self._transformers.set_seed(sampling["seed"])
         limit = min(room, sampling.get("max_tokens", room))
@@ -94,29 +123,44 @@ class TransformersRunner:
             }
         }
 
-    def _prompt(self, messages: list[dict[str, str]]) -> Any:
-        if self._plain:
-            text = "\n".join(message["content"] for message in messages)
+    def _use(self, adapter: int | None) -> None:
+        """From now on the model computes with this adapter."""
+        if not self._adapters or adapter == self._used:
+            return
+        if adapter is None:
+            self._model.base_model.disable_adapter_layers()
         else:
-            text = self._render(messages)
+            self._model.base_model.enable_adapter_layers()
+            self._model.set_adapter(adapter_name(adapter))
+        self._used = adapter
+
+    def _prompt(self, messages: list[dict[str, str]]) -> Any:
+        return self.inputs(self.render(messages), special=self._plain)
+
+    def inputs(self, text: str, *, special: bool) -> Any:
+        """A prompt as tokens; `special`: with those that the tokenizer puts before a text."""
         if len(text) > MAX_PROMPT_CHARACTERS:
             raise RefusedError(
                 f"the prompt exceeds {MAX_PROMPT_CHARACTERS} characters",
                 _SUSPECT if not self._plain else "a shorter conversation",
             )
         # A chat template writes the special tokens itself.
-        inputs = self._tokenizer(text, return_tensors="pt", add_special_tokens=self._plain)
+        inputs = self._tokenizer(text, return_tensors="pt", add_special_tokens=special)
         wanted = {key: inputs[key] for key in ("input_ids", "attention_mask")}
         if wanted["input_ids"].shape[1] == 0:
             raise RefusedError("the prompt is empty", "" if self._plain else _SUSPECT)
         return {key: value.to(self._model.device) for key, value in wanted.items()}
 
-    def _render(self, messages: list[dict[str, str]]) -> str:
+    def render(self, messages: list[dict[str, str]], *, going_on: bool = False) -> str:
+        """A conversation as the text of a prompt; `going_on`: its last message goes on."""
+        if self._plain:
+            return "\n".join(message["content"] for message in messages)
         template_error: type[Exception] = importlib.import_module("jinja2").TemplateError
+        more: Json = {"continue_final_message": True} if going_on else {}
         try:
-            with little_memory():
+            with _RENDERING, little_memory():
                 text: str = self._tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
+                    messages, tokenize=False, add_generation_prompt=not going_on, **more
                 )
         except MemoryError:
             raise RefusedError("the chat template needs too much memory", _SUSPECT) from None
@@ -125,22 +169,33 @@ class TransformersRunner:
         return text
 
 
-def adapted(model: Any, adapter: Mapping[str, Any]) -> Any:
-    """The model with a LoRA: `file` has its tensors, `config` is for PEFT. Raises
-    :class:`RefusedError` where the model lacks a layer that the adapter changes.
+def adapter_name(number: int) -> str:
+    """What PEFT calls the adapter of this number."""
+    return "default" if number == 0 else f"adapter{number}"
+
+
+def adapted(model: Any, adapters: Sequence[Mapping[str, Any]]) -> Any:
+    """The model with LoRAs, of which it computes with the first: `file` has the tensors of one,
+    `config` is for PEFT. Raises :class:`RefusedError` where the model lacks a layer that one
+    changes.
     """
     peft = importlib.import_module("peft")
     load_file = importlib.import_module("safetensors.torch").load_file
-    wanted = set(adapter["config"]["target_modules"])
-    if lacking := wanted - {name for name, _ in model.named_modules()}:
-        raise RefusedError(
-            f"the base has no layer {min(lacking)!r:.100}: the adapter is of another model"
-        )
-    changed = peft.get_peft_model(model, peft.LoraConfig(**adapter["config"]))
-    found = peft.set_peft_model_state_dict(changed, load_file(adapter["file"]))
-    if found.unexpected_keys:
-        raise RefusedError("the adapter has tensors that the base has no place for")
-    return changed
+    layers = {name for name, _ in model.named_modules()}
+    for number, adapter in enumerate(adapters):
+        if lacking := set(adapter["config"]["target_modules"]) - layers:
+            raise RefusedError(
+                f"the base has no layer {min(lacking)!r:.100}: the adapter is of another model"
+            )
+        name, config = adapter_name(number), peft.LoraConfig(**adapter["config"])
+        if number == 0:
+            model = peft.get_peft_model(model, config, adapter_name=name)
+        else:
+            model.add_adapter(name, config)
+        found = peft.set_peft_model_state_dict(model, load_file(adapter["file"]), adapter_name=name)
+        if found.unexpected_keys:
+            raise RefusedError("the adapter has tensors that the base has no place for")
+    return model
 
 
 @contextlib.contextmanager
@@ -219,6 +274,9 @@ def close_doors() -> None:
 
 
 def load(config: Json) -> TransformersRunner:
+    place = config["serve"]
+    # The socket has its place in the file system before the hook.
+    server = None if place is None else bind(place["socket"])
     close_doors()
     try:
         import torch  # noqa: PLC0415 - an optional extra
@@ -231,13 +289,16 @@ def load(config: Json) -> TransformersRunner:
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     try:
-        return TransformersRunner(torch, transformers, config)
+        runner = TransformersRunner(torch, transformers, config)
+        if server is not None:
+            server.answer(runner, place["alias"])
     except RefusedError:
         raise
     except Exception as error:
         # The libraries raise whatever they like; the whole of it goes to the log.
         traceback.print_exc()
         raise _refused(error, str(config.get("code_hint") or "")) from error
+    return runner
 
 
 def _refused(error: Exception, hint: str) -> RefusedError:

@@ -116,6 +116,10 @@ FEATURES: tuple[Listed, ...] = (
         "tune",
         "outlast.features.tune.feature:TUNE",
         {
+            "convert": Command(
+                "outlast.features.tune.commands.convert:convert",
+                "Write a model or an adapter as GGUF, by llama.cpp's own converter.",
+            ),
             "merge": Command(
                 "outlast.features.tune.commands.merge:merge",
                 "Add an adapter into the weights of its base, as a model of its own.",

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ from outlast.node.tuning import TUNING, Tuning
 from outlast.store.archive import Archive
 from outlast.store.disk import storage_error
 from outlast.store.forms import MAX_LINKS
+from outlast.store.records.lineage import ancestors_of_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +137,42 @@ class Sharing:
         self._version = 0
         self._blobs: tuple[int, Mapping[Digest, bool]] = (0, MappingProxyType({}))
         self._stale = False
+        self._ancestors: tuple[int, Mapping[Digest | None, tuple[Digest, ...]]] = (-1, {})
 
     @property
     def version(self) -> int:
         """Another number whenever the answers may be others, or a blob has another form."""
         return self._current()[1]
 
-    def offers(self, query: str = "", *, trusted: bool) -> list[Offer]:
+    def offers(self, query: str = "", *, trusted: bool, base: Digest | None = None) -> list[Offer]:
         """The revisions of models with `query` in their names (in upper or lower case) that a
-        peer, or one that is `trusted` with what is restricted, may have; by name.
+        peer, or one that is `trusted` with what is restricted, may have; by name. With `base`, only
+        those that say that they were made from the revision of that manifest.
         """
         needle = query.lower()
         found = []
-        for shared in self._current()[0].shared:
+        answers, version = self._current()
+        made_from = None if base is None else self._made_from(version)
+        for shared in answers.shared:
+            if made_from is not None and base not in made_from.get(shared.held.manifest, ()):
+                continue
             if needle in str(shared.held.repo).lower() and (trusted or not shared.restricted):
                 manifest = shared.held.manifest or self._manifest_of_draft(shared.held)
                 if manifest is not None:
-                    found.append(shared.offer(manifest))
+                    offer = shared.offer(manifest)
+                    if made_from is not None:
+                        offer = replace(offer, made_from=made_from[manifest])
+                    found.append(offer)
+        return found
+
+    def _made_from(self, version: int) -> Mapping[Digest | None, tuple[Digest, ...]]:
+        """What each manifest says that it was made from; found anew once the archive changed."""
+        with self._lock:
+            if self._ancestors[0] == version:
+                return self._ancestors[1]
+        found = ancestors_of_all(self._archive)
+        with self._lock:
+            self._ancestors = (version, found)
         return found
 
     def manifest(self, digest: Digest, *, trusted: bool) -> bytes | None:

@@ -82,13 +82,15 @@ def search(
     http: HttpClient,
     cancel: Cancel,
     *,
+    base: Digest | None = None,
     discover: Discover | None = None,
     tuning: Tuning = TUNING,
 ) -> Searched:
     """Asks the `peers` (host and port) and the nodes that `discover` finds, all at once, for models
-    with `query` in their names. Ends when all have answered, after at most `search_within` seconds.
+    with `query` in their names, and with `base` for those that they say were made from the revision
+    of that manifest. Ends when all have answered, after at most `search_within` seconds.
     """
-    asking = _Asking(query, http, tuning)
+    asking = _Asking(query, base, http, tuning)
     for host, port in peers:
         asking.name(host, port)
     if discover is None:
@@ -102,8 +104,9 @@ def search(
 class _Asking:
     """One search: which nodes are asked, and their answers."""
 
-    def __init__(self, query: str, http: HttpClient, tuning: Tuning) -> None:
+    def __init__(self, query: str, base: Digest | None, http: HttpClient, tuning: Tuning) -> None:
         self._query = query
+        self._base = base
         self._http = http
         self._tuning = tuning
         self._until = time.monotonic() + tuning.search_within
@@ -172,7 +175,9 @@ class _Asking:
             source = PeerSource(self._http, address, key[1])
             try:
                 node = OfferingNode(source.node(first()).node.hex(), name)
-                rows = source.models(self._query, self._left(), self._tuning.search_models)
+                rows = source.models(
+                    self._query, self._left(), self._tuning.search_models, base=self._base
+                )
             except OutlastError as error:
                 failure = str(error)
             else:
@@ -251,5 +256,6 @@ def _hit(told: Sequence[tuple[OfferingNode, Offer]]) -> Hit:
         size=size,
         partial=partial,
         restricted=any(row.restricted for row in rows),
+        made_from=tuple(dict.fromkeys(one for row in rows for one in row.made_from)),
     )
     return Hit(model, tuple(node for node, _ in told))

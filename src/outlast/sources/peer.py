@@ -83,19 +83,32 @@ class PeerSource:
         return read_node(self._json("node", self._tuning.node_description, timeout))
 
     def models(
-        self, query: str = "", timeout: float | None = None, most: int | None = None
+        self,
+        query: str = "",
+        timeout: float | None = None,
+        most: int | None = None,
+        *,
+        base: Digest | None = None,
     ) -> list[Offer]:
-        """The models it offers whose name contains `query`; the first `most` of them."""
-        return list(islice(self._models(query, timeout), most))
+        """The models it offers whose name contains `query`; the first `most` of them. With `base`,
+        those that it says were made from the revision of that manifest.
+        """
+        found = self._models(query, timeout, base)
+        # A node of an older version does not know the question, and lists all.
+        kept = (offer for offer in found if base is None or base in offer.made_from)
+        return list(islice(kept, most))
 
-    def _models(self, query: str, timeout: float | None) -> Iterator[Offer]:
+    def _models(
+        self, query: str, timeout: float | None, base: Digest | None = None
+    ) -> Iterator[Offer]:
+        more = {} if base is None else {"base": base.hex}
         until = time.monotonic() + (timeout or self._tuning.answer_s)
         cursor: int | None = 0
         for _ in range(self._tuning.peer_pages):
             left = until - time.monotonic()
             if left <= 0:
                 raise UnreachableError(f"{self.name} answers too slowly")
-            path = f"models?{urlencode({'q': query, 'cursor': cursor})}"
+            path = f"models?{urlencode({'q': query, 'cursor': cursor, **more})}"
             rows, following = read_models(
                 self._json(path, self._tuning.peer_page, timeout, within=left)
             )

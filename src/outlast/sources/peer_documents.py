@@ -18,6 +18,7 @@ from outlast.core.keep_list import MAX_COPIES, Goal, is_site
 from outlast.core.manifest import MAX_FILE_SIZE, MAX_FILES
 from outlast.core.names import RepoId, check_ref
 from outlast.core.offer import Offer
+from outlast.core.records.lineage import MOST_ANCESTORS
 
 MOST_MODELS: Final = 1000
 """In one page."""
@@ -170,7 +171,13 @@ def _read_model(row: dict[str, Any]) -> Offer:
         partial=_flag(row, "partial"),
         restricted=_flag(row, "restricted") if "restricted" in row else False,
         unconfirmed=_flag(row, "unconfirmed") if "unconfirmed" in row else False,
+        made_from=_ancestors(row) if "made_from" in row else (),
     )
+
+
+def _ancestors(row: dict[str, Any]) -> tuple[Digest, ...]:
+    found = _list(row, "made_from", MOST_ANCESTORS)
+    return tuple(Digest(_text({"": one}, "", 64)) for one in found)
 
 
 def read_payloads(document: object, asked: Iterable[Digest]) -> dict[Digest, HeldThere]:

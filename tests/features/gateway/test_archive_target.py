@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.names import RepoId
 from outlast.core.policy import Action, Gate, Subject, Verdict
+from outlast.core.records.lineage import LineageRecord, MadeFrom, Making
 from outlast.store.archive import Archive
 from tests.cli.call import inside
-from tests.features.gateway.gateways import Caller, gateway
+from tests.engines.gguf_files import write_lora
+from tests.features.gateway.gateways import Answer, Caller, gateway
 from tests.features.gateway.upstream import Provider, providers
 from tests.gguf_cut import small_smollm2
 from tests.realweights import WeightsUnavailableError
@@ -157,3 +160,46 @@ def test_a_forced_call_is_passed_as_one(home: Path, cloud: Provider, tmp_path: P
         answer = caller.chat(tools=[tool], tool_choice="required", stream=True)
         assert answer.status == 400
         assert json.loads(answer.body)["error"]["param"] in {"tools", None}
+
+
+def test_adapters_share_the_engine_of_their_base(
+    home: Path, cloud: Provider, tmp_path: Path, engines: Callable[[], list[int]]
+) -> None:
+    for seed, name in enumerate(("me/facts", "me/other")):
+        made = tmp_path / name
+        made.mkdir(parents=True)
+        write_lora(made / "lora.gguf", "blk.0.attn_v.weight", (576, 192), seed=seed)
+        with Archive(home) as archive:
+            base = archive.revision(RepoId.parse("me/model"))
+        record = LineageRecord(Making.CONVERSION, (MadeFrom(base.repo, base.digest, base.commit),))
+        if name == "me/facts":
+            (made / "lineage.json").write_bytes(record.to_bytes())
+        inside("add", str(made), "--as", name, home=home.parent).ok()
+    more = """
+[routes.facts]
+targets = ["archive:me/model+me/facts"]
+[routes.other]
+targets = ["archive:me/model+me/other"]
+[routes.alone]
+targets = ["archive:me/model"]
+"""
+    text = routes(cloud) + more
+    with Archive(home) as archive, gateway(tmp_path, text, archive=archive) as caller:
+
+        def says(route: str) -> Answer:
+            return caller.chat(model=route, max_tokens=4, temperature=0)
+
+        alone, facts = says("alone"), says("facts")
+        assert len(engines()) == 1
+        assert alone.status == facts.status == 200
+        word = [one.json["choices"][0]["message"]["content"] for one in (alone, facts)]
+        assert word[0] != word[1]
+        assert facts.json["outlast"]["target"] == "archive:me/model+me/facts"
+        assert re.fullmatch("sha256:[0-9a-f]{64}", facts.headers["X-Outlast-Adapter"])
+        assert "X-Outlast-Adapter" not in alone.headers
+        # It does not say what it was made for: that is refused, and the others answer.
+        refused = says("other")
+        assert refused.status == 502
+        assert "archive:me/model+me/other: engine" in refused.json["error"]["message"]
+        assert says("alone").status == 200
+        assert len(engines()) == 1

@@ -160,7 +160,8 @@ def as_engine(base: BaseModel, folder: Path, model: Any) -> dict[str, Any]:
     assert container is not None
     config = (folder / "whole" / "adapter_config.json").read_bytes()
     read = read_adapter(config, container.tensors)
-    ours = adapted(base.weights("cpu"), {"file": str(weights), "config": read.peft_config()})
+    one = {"file": str(weights), "config": read.peft_config()}
+    ours = adapted(base.weights("cpu"), [one])
     return {
         "engine": bool(torch.equal(logits(ours), logits(model))),
         "base": str(read.base),

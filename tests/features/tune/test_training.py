@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.campaign import LONG
+
 ROOT = Path(__file__).parents[3]
+
+pytestmark = [
+    pytest.mark.torture,
+    pytest.mark.skipif(not LONG, reason="`make torture`: six trainings, 25 s of a core"),
+]
 
 
 @pytest.fixture(scope="module")

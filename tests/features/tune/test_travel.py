@@ -118,6 +118,7 @@ def test_the_base_is_found_by_the_record(tmp_path: Path, base: Revision, adapter
             budget=None,
             control=Control(),
         ) as ready:
+            assert ready.adapter is not None
             assert ready.adapter.modules
             assert ready.path.is_file()
 

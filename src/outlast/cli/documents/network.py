@@ -41,6 +41,9 @@ class ModelDocument(Document):
     ]
     revoked: Annotated[str, "why it is not to be used any more, where that is known here"]
     listed_by: Annotated[Sequence[str], "catalogues that are followed here and list it"]
+    made_from: Annotated[
+        Sequence[Digest], "with --base: the manifests that it says it was made from; else none"
+    ]
 
 
 @document("search")

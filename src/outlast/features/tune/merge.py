@@ -12,6 +12,7 @@ from outlast.core.errors import DiskFullError, EngineError, UsageError
 from outlast.core.manifest import Revision
 from outlast.core.names import RunTarget, Target
 from outlast.core.records.lineage import AncestorRole, LineageRecord, MadeFrom, Making
+from outlast.engines.adapters import LoraAdapter
 from outlast.engines.process import Log
 from outlast.features.tune.archived import archive_made, write_small
 from outlast.features.tune.base import TuneBase, open_base, refuse_same
@@ -19,7 +20,7 @@ from outlast.features.tune.session import WorkSession, require_packages
 from outlast.features.tune.work.names import CARD
 from outlast.intake.form_policy import FormWishes
 from outlast.ops.add import Added
-from outlast.ops.run_adapter import ReadyAdapter, prepare_adapter, resolve
+from outlast.ops.run_adapter import prepare_adapter, resolve
 from outlast.store import disk
 from outlast.store.archive import Archive
 
@@ -66,11 +67,15 @@ def merge(
         tempfile.TemporaryDirectory(dir=_place(archive), prefix="merge-") as made,
     ):
         require_packages(*(["gguf"] if base.gguf else []))
+        if adapter.adapter is None:
+            raise EngineError(
+                "an adapter in GGUF is not merged", hint="merge the one that it was converted from"
+            )
         if adapter.adapter.magnitudes:
             raise EngineError("an adapter with magnitudes (DoRA) cannot be merged here")
         _require_room(base, Path(made))
-        _write(base, adapter, Path(made), control, log)
-        record = _record(base, adapter)
+        _write(base, adapter.adapter, adapter.path, Path(made), control=control, log=log)
+        record = _record(base, adapter.revision, adapter.adapter)
         # The delta is against the base that it was made from, and no other.
         wishes = FormWishes(
             base=None if base.gguf else Target(base.revision.repo, base.revision.id.hex)
@@ -94,16 +99,22 @@ def _require_room(base: TuneBase, folder: Path) -> None:
 
 
 def _write(
-    base: TuneBase, adapter: ReadyAdapter, made: Path, control: Control, log: Log | None
+    base: TuneBase,
+    adapter: LoraAdapter,
+    path: Path,
+    made: Path,
+    *,
+    control: Control,
+    log: Log | None,
 ) -> None:
-    modules = {name: adapter.adapter.scale(name) for name in adapter.adapter.modules}
+    modules = {name: adapter.scale(name) for name in adapter.modules}
     config = {
         "adapter": _ADAPTER,
         "made": os.path.abspath(made),
         "model": base.place,
         "modules": modules,
     }
-    links = {**base.links, _ADAPTER: adapter.path}
+    links = {**base.links, _ADAPTER: path}
     module = "outlast.features.tune.work.merge_main"
     with WorkSession(config, links, control, module=module, log=log) as session:
         base.prepared.confirm()
@@ -126,12 +137,12 @@ def _take_along(base: TuneBase, made: Path) -> None:
             write_small(made / name, source.read_bytes())
 
 
-def _record(base: TuneBase, adapter: ReadyAdapter) -> LineageRecord:
+def _record(base: TuneBase, revision: Revision, adapter: LoraAdapter) -> LineageRecord:
     return LineageRecord(
         Making.MERGE,
-        (base.ancestor, _ancestor(adapter.revision)),
+        (base.ancestor, _ancestor(revision)),
         versions={"outlast": __version__},
-        metrics={"modules": len(adapter.adapter.modules)},
+        metrics={"modules": len(adapter.modules)},
     )
 
 

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from outlast import __version__
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import MalformedError, NotFoundError
+from outlast.core.errors import MalformedError, NotFoundError, UsageError
 from outlast.core.manifest import Revision, load_json
 from outlast.core.names import Target
 from outlast.core.policy import Action
@@ -18,6 +19,7 @@ from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, r
 from outlast.features.tune.archived import archive_made, write_small
 from outlast.features.tune.base import refuse_same
 from outlast.features.tune.data import read_rows
+from outlast.features.tune.handover.job import ADAPTER, Handover, ToldMetrics, read_metrics
 from outlast.features.tune.tune import FOLDER, Tuned
 from outlast.intake.capsule_stream import OpenFile
 from outlast.intake.form_policy import container_of
@@ -37,15 +39,27 @@ def take(
 ) -> Tuned:
     """Archives the two files of a LoRA in `folder` as `out`, made for `base`. What its
     configuration says of a path to the base becomes the base's name and commit. `data`: the rows
-    that it was trained on, for the record. Raises what :func:`read_adapter` does, and
+    that it was trained on, for the record. A folder that a training was handed over in says more:
+    its options, its data and what the program measured. Raises what :func:`read_adapter` does,
+    :class:`UsageError` for a training that was handed over for another base, and
     :class:`NotFoundError`.
     """
     refuse_same(base, out)
     archive.refs.refuse_twin(out.repo)
     revision = archive.revision(base.repo, base.ref)
     require_revision(archive, Action.RUN, revision)
+    job = Handover.read(folder)
+    if job is not None:
+        folder /= ADAPTER
+        if job.base.manifest != revision.digest:
+            raise UsageError(
+                f"{folder.parent} was handed over for {job.base.repo} with the manifest "
+                f"{job.base.manifest.short}…, and not {revision.digest.short}…"
+            )
     config, adapter = _read(folder)
     rows = None if data is None else read_rows(data).digest
+    if job is not None and rows not in (None, job.data):
+        raise UsageError(f"{folder.parent} was handed over with other data than {data}")
     place = archive.layout.home / FOLDER
     with disk.reporting(place):
         disk.make_dir(place)
@@ -53,6 +67,8 @@ def take(
             shutil.copyfile(folder / WEIGHTS, Path(made) / WEIGHTS)
             write_small(Path(made) / CONFIG, _renamed(config, revision))
             record = _record(revision, adapter, rows)
+            if job is not None:
+                record = _trained(record, job, read_metrics(folder))
             added = archive_made(archive, Path(made), out, record, control=control)
     return Tuned(None, record, added)
 
@@ -80,6 +96,20 @@ def _renamed(config: bytes, base: Revision) -> bytes:
     commit = None if base.commit is None else base.commit.hex
     said |= {"base_model_name_or_path": base.repo.name, "revision": commit}
     return json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _trained(record: LineageRecord, job: Handover, told: ToldMetrics) -> LineageRecord:
+    """The record of a training that was handed over: what it was told, and what it says."""
+    return replace(
+        record,
+        data=job.data,
+        tokenizer=told.tokenizer,
+        template=told.template,
+        parameters={**job.options.parameters(), "engine": job.engine, "taken": True},
+        versions={**told.versions, **record.versions},
+        metrics={**told.metrics, **record.metrics},
+        seed=job.options.seed,
+    )
 
 
 def _record(base: Revision, adapter: LoraAdapter, data: Digest | None) -> LineageRecord:

@@ -20,7 +20,14 @@ from outlast.server.http.log import log_bug
 from outlast.server.http.queries import Bodies, parse_json
 from outlast.server.http.replies import told
 from outlast.server.model.origin import Origin, Stamp
-from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
+from outlast.server.model.requests import (
+    POSTS,
+    Ask,
+    Loaded,
+    LoadedAdapter,
+    adapter_called,
+    understand,
+)
 from outlast.server.model.template_limits import TemplateLimits
 from outlast.server.model.tools import SchemaError, as_call, as_events, forced
 from outlast.server.model.words import RequestError, engine_error
@@ -126,13 +133,14 @@ class Front:
         if request.method not in ("GET", "HEAD"):
             raise RequestError(404, "nothing is served at this path")
         if path in ("/v1/models", "/models"):
-            listed = {"object": "list", "data": [await self._model()]}
+            listed = {"object": "list", "data": await self._models()}
             return web.json_response(self._origin.stamped(listed), headers=headers)
         if path.startswith("/v1/models/"):
             asked = unquote(path.removeprefix("/v1/models/"))
-            if asked not in self._loaded.names:
-                raise not_loaded(asked, self._loaded)
-            return web.json_response(self._origin.stamped(await self._model()), headers=headers)
+            adapter = adapter_called(asked, self._loaded)
+            origin = self._origin_of(adapter)
+            entry = _entry(adapter, await self._model()) if adapter else await self._model()
+            return web.json_response(origin.stamped(entry), headers={**headers, **origin.headers})
         if path == "/props":
             facts = self._origin.stamped(await self._get("/props"))
             return web.json_response(facts, headers=headers)
@@ -147,8 +155,16 @@ class Front:
         if not hmac.compare_digest(self._key, _digest(token.strip())):
             raise RequestError(401, "the API key is wrong or missing", code="invalid_api_key")
 
+    def _origin_of(self, adapter: LoadedAdapter | None) -> Origin:
+        return self._origin if adapter is None else self._origin.with_adapter(adapter.manifest)
+
+    async def _models(self) -> list[dict[str, Any]]:
+        """The list of models: the one that is loaded, and that with each adapter."""
+        model = await self._model()
+        return [model, *(_entry(adapter, model) for adapter in self._loaded.adapters)]
+
     async def _model(self) -> dict[str, Any]:
-        """The entry of the list of models."""
+        """The entry of the model that is loaded."""
         listed = await self._get("/v1/models")
         found = listed.get("data") or [{}]
         return {
@@ -175,6 +191,8 @@ class Front:
             raise RequestError(400, str(error), param="tools") from error
         except RecursionError:
             raise RequestError(400, "the request's body is nested too deeply") from None
+        origin = self._origin_of(ask.adapter)
+        headers |= origin.headers
         self._serves.asked()
         await self._template.run(self._session, POSTS[path], ask.body)
         async with self._session.post(
@@ -183,9 +201,15 @@ class Front:
             if answer.status >= 400:
                 raise engine_error(answer.status, await _document(answer))
             if enforced:
-                document = self._origin.stamped(await answer.json(content_type=None))
+                document = origin.stamped(await answer.json(content_type=None))
                 return await _called(request, document, ask, headers)
-            return await _passed_on(request, answer, headers, self._origin)
+            return await _passed_on(request, answer, headers, origin)
+
+
+def _entry(adapter: LoadedAdapter, model: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of an adapter in the list of models; `parent` as vLLM has it."""
+    own = {"id": adapter.name, "aliases": sorted(adapter.names - {adapter.name})}
+    return {**model, **own, "parent": model["id"]}
 
 
 async def _passed_on(

@@ -5,7 +5,7 @@ kept off the network. In headers, and in a field of JSON that clients of OpenAI'
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 FIELD: Final = "outlast"
@@ -19,15 +19,19 @@ _OTHER_EVENT: Final = re.compile(rb"^data: [^{]", re.MULTILINE)
 class Origin:
     """`manifest` is the sha256 of the manifest of the revision that answers, in hex; `engine` names
     the engine and its build; `sealed` says what keeps it off the network (empty: nothing does).
+    `adapter`: the manifest of the adapter that it answers with, "" for none.
     """
 
     manifest: str
     engine: str
     sealed: tuple[str, ...] = ()
+    adapter: str = ""
 
     @property
     def headers(self) -> Mapping[str, str]:
         found = {"X-Outlast-Manifest": f"sha256:{self.manifest}", "X-Outlast-Engine": self.engine}
+        if self.adapter:
+            found["X-Outlast-Adapter"] = f"sha256:{self.adapter}"
         if self.sealed:
             found["X-Outlast-Sealed"] = ", ".join(self.sealed)
         return found
@@ -35,11 +39,17 @@ class Origin:
     @property
     def field(self) -> Mapping[str, Any]:
         """What a JSON object of an answer gets as its field `outlast`."""
+        adapter = {"adapter": f"sha256:{self.adapter}"} if self.adapter else {}
         return {
             "manifest": f"sha256:{self.manifest}",
+            **adapter,
             "engine": self.engine,
             "sealed": list(self.sealed),
         }
+
+    def with_adapter(self, manifest: str) -> "Origin":
+        """The same, answering with the adapter of this manifest."""
+        return replace(self, adapter=manifest)
 
     def stamped(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """`document` with the field."""

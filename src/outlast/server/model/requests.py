@@ -1,18 +1,19 @@
 """What a client asks of the model: checked and understood, before the engine hears of it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.core.errors import one_line
 from outlast.server.model.tools import Json, Tool
 from outlast.server.model.words import RequestError
 
-CHAT, RESPONSES, MESSAGES, EMBEDDINGS, OTHER = (
+CHAT, RESPONSES, MESSAGES, EMBEDDINGS, RERANK, OTHER = (
     "chat",
     "responses",
     "messages",
     "embeddings",
+    "rerank",
     "other",
 )
 
@@ -29,8 +30,8 @@ POSTS: Mapping[str, str] = {
     "/v1/completions": OTHER,
     "/completions": OTHER,
     "/completion": OTHER,
-    "/v1/rerank": OTHER,
-    "/rerank": OTHER,
+    "/v1/rerank": RERANK,
+    "/rerank": RERANK,
     "/apply-template": CHAT,
     "/tokenize": OTHER,
     "/detokenize": OTHER,
@@ -39,38 +40,75 @@ POSTS: Mapping[str, str] = {
 """Where requests with a body go, and the kind of each."""
 
 
+_BASE_ALONE = (MESSAGES, EMBEDDINGS, RERANK)
+"""Kinds of requests in which llama.cpp does not look at the adapter that is asked for."""
+_MOST_NAMED = 8
+"""Adapters that an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """An adapter that is loaded beside the model: `name` is what answers call both together,
+    org/base+org/adapter; `names` are all that a request may ask for. `manifest` is the sha256 of
+    its manifest, in hex.
+    """
+
+    name: str
+    names: frozenset[str]
+    manifest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The model that is loaded: `name` is what answers call it, `names` are all that a request may
     ask for. `tools` tells whether its chat template has tools, and `embeddings` whether it gives
-    them.
+    them. `adapters` are in the engine's order; `usual` is the one that answers where a request
+    names no model, None for the model alone.
     """
 
     name: str
     names: frozenset[str]
     tools: bool
     embeddings: bool
+    adapters: tuple[LoadedAdapter, ...] = ()
+    usual: LoadedAdapter | None = None
 
     @classmethod
     def under(cls, name: str, refs: tuple[str, ...], *, tools: bool, embeddings: bool) -> "Loaded":
         """`name` is the repository's (org/name). Requests may leave the organisation out, and may
         add ``@`` and one of `refs`.
         """
-        plain = {name, name.rpartition("/")[2]}
-        names = plain | {f"{one}@{ref}" for one in plain for ref in refs}
-        return cls(name, frozenset(names), tools, embeddings)
+        return cls(name, _names(name, refs), tools, embeddings)
+
+    def with_adapter(
+        self, name: str, refs: tuple[str, ...], manifest: str, *, usual: bool = False
+    ) -> "Loaded":
+        """The same with one more adapter, whose repository is called `name`."""
+        whole = frozenset({name, *(f"{name}@{ref}" for ref in refs)})
+        both = {f"{base}+{one}" for base in self.names for one in _names(name, refs)}
+        taken = self.names.union(*(one.names for one in self.adapters))
+        added = LoadedAdapter(f"{self.name}+{name}", (whole | both) - taken, manifest)
+        found = (*self.adapters, added)
+        return replace(self, adapters=found, usual=added if usual else self.usual)
+
+
+def _names(name: str, refs: tuple[str, ...]) -> frozenset[str]:
+    plain = {name, name.rpartition("/")[2]}
+    return frozenset(plain | {f"{one}@{ref}" for one in plain for ref in refs})
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request that the engine may get: `body` is for the engine; `forced` are the tools of which
     the answer has to call one; `stream` and `usage` are how the client wants the answer.
+    `adapter` is the one that was asked for.
     """
 
     body: Json
     forced: tuple[Tool, ...] = ()
     stream: bool = False
     usage: bool = False
+    adapter: LoadedAdapter | None = None
 
 
 def understand(kind: str, body: object, loaded: Loaded, *, start: str) -> Ask:
@@ -79,7 +117,15 @@ def understand(kind: str, body: object, loaded: Loaded, *, start: str) -> Ask:
     """
     if not isinstance(body, dict):
         raise RequestError(400, "the request's body is not a JSON object")
-    _check_model(body.get("model"), loaded)
+    adapter = _asked_adapter(body.get("model"), loaded)
+    if adapter is not None and kind in _BASE_ALONE:
+        raise RequestError(
+            400,
+            f"adapters do not answer here ({kind}): the engine would answer without it; ask "
+            "/v1/chat/completions, /v1/responses or /v1/completions",
+            code="adapter_not_supported",
+            param="model",
+        )
     if kind == EMBEDDINGS and not loaded.embeddings:
         raise RequestError(
             501,
@@ -89,28 +135,50 @@ def understand(kind: str, body: object, loaded: Loaded, *, start: str) -> Ask:
         )
     forced = _forced(kind, body, loaded) if kind in (CHAT, RESPONSES, MESSAGES) else ()
     options = body.get("stream_options")
+    named = body | {"model": loaded.name if adapter is None else adapter.name}
+    if loaded.adapters:
+        # The engine applies no other than this; what the client itself says of it does not count.
+        # Each is named, with 0 too: after an empty list llama.cpp goes on with another's cache.
+        named["lora"] = [
+            {"id": number, "scale": 1.0 if one is adapter else 0.0}
+            for number, one in enumerate(loaded.adapters)
+        ]
     return Ask(
-        body | {"model": loaded.name},
+        named,
         forced,
         stream=body.get("stream") is True,
         usage=isinstance(options, dict) and options.get("include_usage") is True,
+        adapter=adapter,
     )
 
 
-def _check_model(asked: object, loaded: Loaded) -> None:
+def _asked_adapter(asked: object, loaded: Loaded) -> LoadedAdapter | None:
+    """The adapter that a request asks for; None for the model alone."""
     if asked is None or asked == "":
-        return
+        return loaded.usual
     if not isinstance(asked, str):
         raise RequestError(400, "'model' is not a string", param="model")
-    if asked not in loaded.names:
-        raise not_loaded(asked, loaded)
+    return adapter_called(asked, loaded)
+
+
+def adapter_called(asked: str, loaded: Loaded) -> LoadedAdapter | None:
+    """The adapter of a name; None for the model's own. Raises :class:`RequestError` (404) for a
+    name of neither.
+    """
+    if asked in loaded.names:
+        return None
+    for adapter in loaded.adapters:
+        if asked in adapter.names:
+            return adapter
+    raise not_loaded(asked, loaded)
 
 
 def not_loaded(asked: str, loaded: Loaded) -> RequestError:
     """The answer to a request for another model than the one that is loaded."""
     return RequestError(
         404,
-        f"the model {one_line(asked, 200)!r} is not loaded; loaded: {loaded.name}",
+        f"the model {one_line(asked, 200)!r} is not loaded; loaded: "
+        f"{', '.join([loaded.name, *(one.name for one in loaded.adapters[:_MOST_NAMED])])}",
         code="model_not_found",
         param="model",
     )

@@ -244,7 +244,12 @@ class NodeApi:
 
     def _models(self, request: web.Request, trusted: bool) -> dict[str, object]:
         query = dict(request.query)
-        offers = self._holdings.sharing.offers(query.get("q", "")[:_QUERY], trusted=trusted)
+        base = query.get("base", "")
+        offers = self._holdings.sharing.offers(
+            query.get("q", "")[:_QUERY],
+            trusted=trusted,
+            base=Digest(base) if Digest.is_valid(base) else None,
+        )
         start = number(query, "cursor", 0)
         stop = start + self._tuning.peer_page
         rows = list(map(documents.model, offers[start:stop]))

@@ -25,6 +25,7 @@ def model(offer: Offer) -> dict[str, Any]:
         "partial": offer.partial,
         "restricted": offer.restricted,
         **({"unconfirmed": True} if offer.unconfirmed else {}),
+        **({"made_from": [one.hex for one in offer.made_from]} if offer.made_from else {}),
     }
 
 

@@ -87,6 +87,20 @@ def _all(archive: "Archive") -> Iterator[Derived]:
                 yield Derived(said[0], manifest, said[2])
 
 
+def ancestors_of_all(archive: "Archive") -> dict[Digest | None, tuple[Digest, ...]]:
+    """What each manifest that is here says that it was made from."""
+    return {
+        one.manifest: tuple(dict.fromkeys(a.manifest for a in one.record.ancestors))
+        for one in _all(archive)
+    }
+
+
+def derivatives(archive: "Archive", manifest: Digest) -> list[Derived]:
+    """The models here that say that they were made from the revision of this manifest, by name."""
+    found = [one for one in _all(archive) if manifest in {a.manifest for a in one.record.ancestors}]
+    return sorted(found, key=lambda one: (str(one.repo), one.manifest.hex))
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyMember:
     """A model of a family tree. `making`: how it was made from the one above it, None for the

@@ -15,10 +15,11 @@ import msgspec
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError
+from outlast.core.names import Target
 from outlast.features.gateway.local.starting import Running, Starter
 from outlast.features.gateway.routes.values import LocalModel
 from outlast.features.gateway.seams import Json
-from outlast.features.gateway.upstream.asking import PATHS, Body
+from outlast.features.gateway.upstream.asking import PATHS, Backend, Body
 from outlast.features.gateway.upstream.clock import Clock
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
 from outlast.features.gateway.upstream.wire import Wire, WirePlace
@@ -42,8 +43,13 @@ class LocalEngines:
         self._backends: dict[LocalModel, LocalBackend] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def backend(self, model: LocalModel) -> "LocalBackend":
-        """What answers for a model; nothing is started yet."""
+    def backend(self, model: LocalModel, adapter: Target | None) -> Backend:
+        """What answers for a model, or for it with an adapter; nothing is started yet."""
+        found = self.engine(model)
+        return found if adapter is None else AdapterBackend(found, adapter)
+
+    def engine(self, model: LocalModel) -> "LocalBackend":
+        """What answers for a model, and for it with its adapters."""
         found = self._backends.get(model)
         if found is None:
             found = self._backends[model] = LocalBackend(model, self._starter, self._wire)
@@ -60,7 +66,7 @@ class LocalEngines:
                 self._spawn(backend.retire())
         for model in named:
             if model.warm:
-                self._spawn(self.backend(model).warm())
+                self._spawn(self.engine(model).warm())
 
     def tidy(self) -> None:
         """To be called now and then: stops what is idle, and starts what is warm and has died."""
@@ -169,13 +175,29 @@ class LocalBackend:
         await self._unused.wait()
         await self.stop()
 
-    async def ask(self, kind: str, body: Json, clock: Clock, connect: float) -> Body:
+    def origin_of(self, adapter: Target) -> Origin | None:
+        """The same, where the adapter answers."""
+        if self._running is None:
+            return None
+        return self._running.origin_of(adapter)
+
+    async def ask(
+        self,
+        kind: str,
+        body: Json,
+        clock: Clock,
+        connect: float,
+        adapter: Target | None = None,
+    ) -> Body:
         running = await self.ready()
+        name = running.name_of(adapter)
         clock.again()
         self._users += 1
         self._unused.clear()
         try:
-            return _Counted(await self._ask(running, kind, body, clock, connect), self._done)
+            return _Counted(
+                await self._ask(running, kind, {**body, "model": name}, clock, connect), self._done
+            )
         except BaseException:
             self._done()
             raise
@@ -190,9 +212,7 @@ class LocalBackend:
         self, running: Running, kind: str, body: Json, clock: Clock, connect: float
     ) -> Body:
         try:
-            asked = understand(
-                _KINDS[kind], {**body, "model": running.loaded.name}, running.loaded, start=""
-            )
+            asked = understand(_KINDS[kind], body, running.loaded, start="")
             sent = forced(asked.body, asked.forced) if asked.forced else asked.body
             assert self._session is not None
             await TemplateLimits(running.engine).run(self._session, _KINDS[kind], asked.body)
@@ -240,6 +260,24 @@ class LocalBackend:
         except ValueError:
             document = None
         raise _as_fault(engine_error(reply.status, document))
+
+
+class AdapterBackend:
+    """Implements :class:`~outlast.features.gateway.upstream.asking.Backend` for an adapter, by the
+    engine that has its base.
+    """
+
+    def __init__(self, engine: LocalBackend, adapter: Target) -> None:
+        self._engine = engine
+        self._adapter = adapter
+
+    @property
+    def origin(self) -> Origin | None:
+        """With the adapter's manifest; None before the engine was started."""
+        return self._engine.origin_of(self._adapter)
+
+    async def ask(self, kind: str, body: Json, clock: Clock, connect: float) -> Body:
+        return await self._engine.ask(kind, body, clock, connect, self._adapter)
 
 
 def _as_fault(error: RequestError) -> Fault:

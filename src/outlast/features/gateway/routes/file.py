@@ -4,6 +4,7 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from msgspec import Meta
 
 from outlast.cli.config.section import ConfigSection, Flag, SubTable, Text, Texts, read_section
 from outlast.core.errors import BadConfigError, BadNameError
-from outlast.core.names import Target
+from outlast.core.names import RunTarget, Target
 from outlast.features.gateway.routes.values import (
     ASKS,
     AUTHS,
@@ -159,7 +160,7 @@ def _read(table: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) ->
     }
     if not routes:
         raise BadConfigError("there is no route", hint=_HINT)
-    return GatewayRoutes(routes, top.drain, top.audits, _tracing(head.tracing))
+    return GatewayRoutes(_one_engine_each(routes), top.drain, top.audits, _tracing(head.tracing))
 
 
 def _tracing(table: Mapping[str, Any]) -> TracingSettings | None:
@@ -171,6 +172,28 @@ def _tracing(table: Mapping[str, Any]) -> TracingSettings | None:
         _header_text("[tracing]", "service", said.service),
         said.share,
     )
+
+
+def _one_engine_each(routes: Mapping[str, GatewayRoute]) -> dict[str, GatewayRoute]:
+    """The same routes, where all targets of one base name one engine with all its adapters."""
+    listed: dict[LocalModel, list[Target]] = {}
+    for target in (target for route in routes.values() for target in route.targets):
+        if target.local is not None and target.adapter is not None:
+            listed.setdefault(target.local, []).append(target.adapter)
+    whole = {
+        model: replace(model, adapters=tuple(dict.fromkeys(adapters)))
+        for model, adapters in listed.items()
+    }
+
+    def with_all(target: GatewayTarget) -> GatewayTarget:
+        if target.local is None:
+            return target
+        return replace(target, local=whole.get(target.local, target.local))
+
+    return {
+        name: replace(route, targets=tuple(map(with_all, route.targets)))
+        for name, route in routes.items()
+    }
 
 
 def _table(where: str, said: object) -> Mapping[str, Any]:
@@ -310,6 +333,13 @@ def _model(where: str, name: str) -> Target:
         raise BadConfigError(f"{where}: {error}", hint=error.hint) from None
 
 
+def _named(where: str, name: str) -> RunTarget:
+    try:
+        return RunTarget.parse(name)
+    except BadNameError as error:
+        raise BadConfigError(f"{where}: {error}", hint=error.hint) from None
+
+
 def _route(
     name: str,
     table: object,
@@ -356,12 +386,12 @@ def _target(
     if not colon or not model:
         raise BadConfigError(
             f"{where}: no target: {said[:100]!r}",
-            hint="write ENDPOINT:MODEL or archive:org/name",
+            hint="write ENDPOINT:MODEL, archive:org/name or archive:org/base+org/adapter",
         )
     if kind == _ARCHIVE:
-        return GatewayTarget(
-            said, model, local=local.get(model) or LocalModel(_model(where, model))
-        )
+        found = _named(where, model)
+        own = local.get(str(found.model)) or LocalModel(found.model)
+        return GatewayTarget(said, model, local=own, adapter=found.adapter)
     if kind not in endpoints:
         raise BadConfigError(
             f"{where}: there is no [endpoints.{kind[:100]}]",

@@ -57,7 +57,8 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class LocalModel:
     """A model of the archive and how its engine is started. `idle`: seconds without a request after
-    which the engine of a model that is not `warm` is stopped. `context` is in tokens.
+    which the engine of a model that is not `warm` is stopped. `context` is in tokens. `adapters`
+    are loaded beside it: all that the file names for it, so that one engine answers for all.
     """
 
     model: Target
@@ -68,16 +69,20 @@ class LocalModel:
     threads: int | None = None
     gpu_layers: int | None = None
     sealed: bool = False
+    adapters: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayTarget:
-    """`model` at an endpoint, or of the archive. `name` is what the file calls it."""
+    """`model` at an endpoint, or of the archive, there with `adapter` (None: alone). `name` is what
+    the file calls it.
+    """
 
     name: str
     model: str
     endpoint: Endpoint | None = None
     local: LocalModel | None = None
+    adapter: Target | None = None
 
     @property
     def hosted(self) -> bool:

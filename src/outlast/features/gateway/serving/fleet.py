@@ -92,7 +92,7 @@ class Fleet:
 
     def _made(self, target: GatewayTarget) -> Iterator[Server]:
         if target.local is not None:
-            backend = self._engines.backend(target.local)
+            backend = self._engines.backend(target.local, target.adapter)
             yield Server(target, backend, self._standing(target, "archive"))
         elif target.endpoint is not None:
             for url in target.endpoint.urls:

@@ -46,6 +46,18 @@ class TunedDocument(Document):
     loss: Annotated[float | None, "mean loss of the last tenth of the steps; null: unknown"]
 
 
+@document("tune")
+class HandedOverDocument(Document):
+    """A training that was handed over to another program, in a folder."""
+
+    type: Literal["handed-over"] = "handed-over"
+    folder: Annotated[str, "the folder"]
+    rows: Annotated[int, "rows to learn from"]
+    held_out: Annotated[int, "rows that are only measured"]
+    run: Annotated[str, "the command that trains"]
+    take: Annotated[str, "the command that archives the result"]
+
+
 @document("merge")
 class MergedDocument(Document):
     """A model that was merged of a base and an adapter, and lies in the archive now."""
@@ -59,3 +71,16 @@ class MergedDocument(Document):
     bytes: Annotated[int, "bytes of its files"]
     stored_bytes: Annotated[int, "bytes that they take on the disk"]
     adapter_bytes: Annotated[int, "bytes of the adapter's files"]
+
+
+@document("convert")
+class ConvertedDocument(Document):
+    """A model or an adapter that was converted to GGUF, and lies in the archive now."""
+
+    type: Literal["converted"] = "converted"
+    repo: Annotated[RepoId, "the result"]
+    revision: Annotated[GitOid, "its commit"]
+    manifest: Annotated[Digest, "the sha256 of its manifest"]
+    source: Annotated[RepoId, "what it was converted from"]
+    adapter: Annotated[bool, "whether it is an adapter, and no model"]
+    bytes: Annotated[int, "bytes of its files"]

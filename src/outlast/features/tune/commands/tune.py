@@ -16,7 +16,12 @@ from outlast.core.events import Loading
 from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.core.sizes import human_size
-from outlast.features.tune.commands.documents import TunedDocument, TunePlanDocument
+from outlast.features.tune.commands.documents import (
+    HandedOverDocument,
+    TunedDocument,
+    TunePlanDocument,
+)
+from outlast.features.tune.handover.write import ENGINES, HandedOver, hand_over
 from outlast.features.tune.options import ALL_LINEAR, TuneOptions
 from outlast.features.tune.session import NAME
 from outlast.features.tune.take import take
@@ -110,6 +115,7 @@ Examples:
   outlast tune org/base --data facts.jsonl --out me/facts
   outlast run me/facts "What did you learn?"
   outlast tune org/base --take ./lora-out --out me/facts
+  outlast tune org/base --data facts.jsonl --out me/facts --engine torchrun --to ./job
 
 \b
 Exit status:
@@ -130,6 +136,18 @@ Exit status:
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Train nothing: archive the adapter that another program made in DIR",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="Train nothing: write what this program needs for it into the folder --to",
+)
+@click.option(
+    "--to",
+    "place",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --engine: an empty folder; --take of it archives the result",
 )
 @click.option(
     "--out",
@@ -167,6 +185,8 @@ def tune(
     *,
     data: Path | None,
     folder: Path | None,
+    engine: str | None,
+    place: Path | None,
     out: Target,
     dry_run: bool,
     wanted: str | None,
@@ -189,9 +209,15 @@ def tune(
     With --take, the adapter is one that PEFT or a tool around it trained on BASE elsewhere. Its
     configuration then names BASE and its commit, and no folder; --data is noted as what it was
     trained on.
+
+    With --engine, a larger training is handed over: the folder has the base's files as links, the
+    rows, and a configuration for axolotl, or a script for torchrun or Ray. Run it where there are
+    GPUs, and take the result back with --take of that folder: the record has the same entries.
     """
     if checkpoint < 0:
         raise UsageError("--checkpoint is a number of seconds")
+    if (engine is None) != (place is None) or (engine is not None and folder is not None):
+        raise UsageError("--engine and --to belong together, and --take is what comes after")
     chosen = _options(**options)
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
         if folder is not None:
@@ -200,6 +226,19 @@ def tune(
             return
         if data is None:
             raise UsageError("name the rows to learn from with --data, or a folder with --take")
+        if engine is not None and place is not None:
+            handed = hand_over(
+                archive,
+                base,
+                out,
+                engine=engine,
+                data=data,
+                folder=place,
+                options=chosen,
+                control=call.control,
+            )
+            _tell_handed(call, handed)
+            return
         wishes = TuneWishes(
             dry_run=dry_run,
             wanted=wanted,
@@ -228,6 +267,23 @@ def _options(
         threads=len(os.sched_getaffinity(0)) if threads is None else threads,
         **given,
     )
+
+
+def _tell_handed(call: Session, handed: HandedOver) -> None:
+    if call.as_json:
+        print_document(
+            HandedOverDocument(
+                folder=str(handed.folder),
+                rows=handed.rows,
+                held_out=handed.held_out,
+                run=handed.run,
+                take=handed.take,
+            )
+        )
+        return
+    call.say(f"{plural(handed.rows, 'row')} to learn from, {handed.held_out:,} held out")
+    print(handed.run)
+    print(handed.take)
 
 
 def _tell(call: Session, base: Target, done: Tuned) -> None:

@@ -59,6 +59,17 @@ class BaseModel:
             return transformers.AutoModelForCausalLM.from_config(config)
 
 
+def save_dequantised(model: Any, folder: str) -> None:
+    """Writes the weights of a GGUF file, which are floats by now, as safetensors. Transformers
+    still takes them for quantised, and would refuse.
+    """
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+
+
 def refused(error: Exception) -> RefusedError:
     """What a library raised, as one line."""
     text = str(error).strip() or type(error).__name__

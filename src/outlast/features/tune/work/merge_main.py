@@ -97,7 +97,11 @@ class MergeRunner:
 
     def _dequantise(self, file: Path) -> Path:
         """The weights of a GGUF file as bf16, with configuration and tokenizer, beside it."""
-        from outlast.features.tune.work.base_model import BaseModel, refused  # noqa: PLC0415
+        from outlast.features.tune.work.base_model import (  # noqa: PLC0415 - after the hook
+            BaseModel,
+            refused,
+            save_dequantised,
+        )
 
         base = BaseModel(str(file))
         try:
@@ -106,7 +110,7 @@ class MergeRunner:
         except Exception as error:
             raise refused(error) from error
         folder = Path(_DEQUANTISED).absolute()
-        model.save_pretrained(folder)
+        save_dequantised(model, str(folder))
         del model
         tokenizer.save_pretrained(folder)
         made = Path(self._config["made"])
