@@ -661,8 +661,6 @@ def merging(world: World) -> None:
         world("merge", "me/fact")
 
 
-def guarding(world: World) -> Call:
-    """The call of `status` while it serves is no line of its own: it is returned."""
 def converting(world: World) -> None:
     world("add", write_base(world.home / "base"), "--as", "me/base")
     with pytest.MonkeyPatch.context() as patch:
@@ -671,7 +669,8 @@ def converting(world: World) -> None:
         world("convert", "me/base", "--gguf", "--converter", SCRIPTS)
 
 
-def guarding(world: World) -> None:
+def guarding(world: World) -> Call:
+    """The call of `status` while it serves is no line of its own: it is returned."""
     with providers("cloud") as (cloud,):
         (world.home / "archive" / "gateway.toml").write_text(
             f'[endpoints.cloud]\nurl = "{cloud.url}"\nhosted = true\n'

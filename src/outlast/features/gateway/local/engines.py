@@ -55,6 +55,10 @@ class LocalEngines:
             found = self._backends[model] = LocalBackend(model, self._starter, self._wire)
         return found
 
+    async def warm(self, model: LocalModel) -> None:
+        """Starts the engine of a model; what hinders it, the first request will say too."""
+        await self.engine(model).warm()
+
     def keep(self, models: Iterable[LocalModel]) -> None:
         """Starts those that are to be warm, in the background; the engines of models that are not
         named any more stop once their requests are done.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from outlast.core.names import Target
 from outlast.features.gateway.routes.values import LocalModel
 from outlast.features.gateway.seams import Json
 from outlast.features.gateway.upstream.asking import Body
@@ -27,11 +28,12 @@ _MOST_FAULT: Final = 256 * 1024
 
 
 class EngineQuestion(msgspec.Struct, frozen=True):
-    """What one process asks of another: a request of `kind` for an archived model. `seconds` is the
-    most that all of it may take, `connect` that to the engine.
+    """What one process asks of another: a request of `kind` for an archived model, with an adapter
+    or alone. `seconds` is the most that all of it may take, `connect` that to the engine.
     """
 
     model: str
+    adapter: str = ""
     kind: str = "chat"
     body: dict[str, Any] = {}
     seconds: float = _START
@@ -80,19 +82,23 @@ class ForwardedEngines:
     def __init__(self, path: Path, wire: Wire) -> None:
         self._place: Final = WirePlace("engines", socket=str(path))
         self._wire: Final = wire
-        self._backends: dict[LocalModel, ForwardedBackend] = {}
+        self._backends: dict[tuple[LocalModel, Target | None], ForwardedBackend] = {}
 
-    def backend(self, model: LocalModel) -> "ForwardedBackend":
-        """What answers for a model."""
-        found = self._backends.get(model)
+    def backend(self, model: LocalModel, adapter: Target | None) -> "ForwardedBackend":
+        """What answers for a model, or for it with an adapter."""
+        found = self._backends.get((model, adapter))
         if found is None:
-            found = self._backends[model] = ForwardedBackend(model, self._place, self._wire)
+            found = ForwardedBackend(model, adapter, self._place, self._wire)
+            self._backends[model, adapter] = found
         return found
 
     def keep(self, models: Iterable[LocalModel]) -> None:
         """Those that are not named any more are forgotten."""
         named = set(models)
-        self._backends = {model: b for model, b in self._backends.items() if model in named}
+        self._backends = {key: one for key, one in self._backends.items() if key[0] in named}
+
+    async def warm(self, model: LocalModel) -> None:
+        """The other process loads it when it hears of the fault, as this one did."""
 
     def tidy(self) -> None:
         """The other process does."""
@@ -104,27 +110,25 @@ class ForwardedEngines:
 class ForwardedBackend:
     """Implements :class:`~outlast.features.gateway.upstream.asking.Backend`."""
 
-    def __init__(self, model: LocalModel, place: WirePlace, wire: Wire) -> None:
-        self._model: Final = model
+    def __init__(
+        self, model: LocalModel, adapter: Target | None, place: WirePlace, wire: Wire
+    ) -> None:
+        self._asked: Final = str(model.model), "" if adapter is None else str(adapter)
         self._place: Final = place
         self._wire: Final = wire
         self.origin: Origin | None = None
 
-    async def warm(self) -> None:
-        """The other process loads it when it hears of the fault, as this one did."""
-
     async def ask(self, kind: str, body: Json, clock: Clock, connect: float) -> Body:
         """Raises :class:`Fault`."""
-        name = str(self._model.model)
         start = Clock(clock.caller_left, _START)
         try:  # the time that the engine takes to load is none of the answer's
-            ready = await self._send(READY, EngineQuestion(name), start, connect)
+            ready = await self._send(READY, EngineQuestion(*self._asked), start, connect)
             self.origin = _origin(ready.headers)
             ready.close()
         finally:
             start.stop()
         clock.again()
-        question = EngineQuestion(name, kind, body, connect=connect)
+        question = EngineQuestion(*self._asked, kind, body, connect=connect)
         return await self._send(ASK, question, clock, connect)
 
     async def _send(

@@ -71,6 +71,12 @@ class LocalModel:
     sealed: bool = False
     adapters: tuple[Target, ...] = ()
 
+    def adapter_named(self, name: str) -> Target | None:
+        """The adapter of that name; None for the model alone, by the empty name. Raises
+        :class:`KeyError` for another.
+        """
+        return {str(one): one for one in self.adapters}[name] if name else None
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayTarget:

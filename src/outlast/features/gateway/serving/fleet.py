@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from outlast.core.names import Target
 from outlast.features.gateway.routes.choice import TargetSeen, in_turn, pick, prefix_of
 from outlast.features.gateway.routes.values import (
     GatewayRoute,
@@ -47,7 +48,7 @@ class Server:
 class ArchiveEngines(Protocol):
     """What answers for models of the archive: engines here, or in another process."""
 
-    def backend(self, model: LocalModel) -> Backend: ...
+    def backend(self, model: LocalModel, adapter: Target | None) -> Backend: ...
 
 
 class Fleet:

@@ -65,11 +65,14 @@ class Inner:
         model = self.models().get(question.model)
         if model is None or self.engines is None:
             return web.Response(status=404)
-        backend = self.engines.backend(model)
+        try:
+            backend = self.engines.backend(model, model.adapter_named(question.adapter))
+        except KeyError:
+            return web.Response(status=404)
         response = web.StreamResponse()
         try:
             if path == READY:
-                await backend.ready()
+                await self.engines.engine(model).ready()
                 return web.Response(headers={ORIGIN: said_origin(backend.origin)})
             clock = Clock(lambda: _is_gone(request), question.seconds)
             try:

@@ -354,7 +354,7 @@ class _House:
 
     def _warm(self, models: Iterable[LocalModel]) -> None:
         for model in models:
-            self._background(self._engines.engine(model).warm())
+            self._background(self._engines.warm(model))
 
     def keep_record(self) -> None:
         """Writes down that a key worked."""
