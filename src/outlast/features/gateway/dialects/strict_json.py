@@ -13,10 +13,10 @@ parsed values is taken.
 DEPTH: Final = 100
 """Levels of nesting. A conversation has six, a JSON schema of a tool some twenty."""
 _DIGITS: Final = 19
-"""Digits of a whole number: what 64 bits hold. A longer one means different things to parsers."""
+"""Whole numbers of fewer digits fit into 64 bits, and mean the same to all parsers."""
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_LONG_NUMBER: Final = re.compile(rb"(?<![\d.eE+])\d{%d,}(?![\d.eE])" % (_DIGITS + 1))
+_LONG_NUMBER: Final = re.compile(rb"(?<![\d.eE+-])-?\d{%d,}(?![\d.eE])" % _DIGITS)
 _STEPS: Final = bytes(1 if b in b"[{" else 255 if b in b"]}" else 0 for b in range(256))
 _NO_BRACKETS: Final = bytes(b for b in range(256) if b not in b"[]{}")
 _decode: Final = msgspec.json.Decoder().decode
@@ -44,11 +44,16 @@ def parse_strict(body: bytes, *, limit: int = BODY) -> Any:
     frame = _STRING.sub(b"", body)  # what is left has no text in it
     if _deepest(frame) > DEPTH:
         raise NotStrictError(f"it is nested more than {DEPTH} levels deep")
-    if _LONG_NUMBER.search(frame):
+    if any(_is_beyond(found[0]) for found in _LONG_NUMBER.finditer(frame)):
         raise NotStrictError("a number does not fit in 64 bits")
     if frame.count(b":") != _keys(value):
         raise NotStrictError("a key is given twice")
     return value
+
+
+def _is_beyond(number: bytes) -> bool:
+    """Whether 64 bits do not hold a whole number, with a sign or without one."""
+    return len(number) > _DIGITS + 1 or not -(1 << 63) <= int(number) < 1 << 64
 
 
 def _deepest(frame: bytes) -> int:
