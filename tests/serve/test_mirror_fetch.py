@@ -18,7 +18,17 @@ from tests.clients.contract import DATASET, MODEL, WEIGHTS, Sample, build_sample
 from tests.hubsim import HubRepo, HubSim, many_files_repo
 from tests.hubsim.generate import HOSTILE_NAMES, UNSAFE_NAMES, WIDE_NAMES
 from tests.serve.node import Node, archived, outlast, until
-from tests.serve.upstream import MIB, age_refs, marks, same, sent, sha256, target, weights
+from tests.serve.upstream import (
+    MIB,
+    age_refs,
+    beside_git,
+    marks,
+    same,
+    sent,
+    sha256,
+    target,
+    weights,
+)
 from tests.serve.wire import Reply, Wire, once
 from tests.store.build import put, revision_of
 
@@ -280,7 +290,7 @@ class TestAskingAgain:
             kind = "application/x-www-form-urlencoded"
             info = f"{api}/paths-info/{head}"
             assert once(node.url, info, "POST", body, Content_Type=kind).status == 200
-            assert hub.requests() == []
+            assert beside_git(hub) == []
 
     def test_a_commit_that_was_seen_needs_only_its_files(
         self, sample: Sample, hub: HubSim, tmp_path: Path
@@ -301,7 +311,7 @@ class TestAskingAgain:
             later = sample.repo(MODEL).commit({"config.json": b"{2}"})
             hub.clear_log()
             assert once(node.url, config).headers["x-repo-commit"] == sample.head.sha
-            assert hub.requests() == []
+            assert beside_git(hub) == []
         age_refs(home)
         with Node(home, "--upstream", hub.url) as node:
             for _ in range(3):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from outlast.store.records.sealed import seal, unseal
 from tests.hubsim import HubSim
+from tests.hubsim.log import LogEntry
 from tests.serve.wire import Reply, Wire
 
 MIB = 1 << 20
@@ -98,3 +99,10 @@ def marks(reply: Reply) -> dict[str, str]:
     found = {name: value for name, value in reply.headers.items() if name.startswith("x-outlast")}
     found.pop("x-outlast-claims", None)
     return found
+
+
+def beside_git(hub: HubSim) -> list[LogEntry]:
+    """What was asked of a hub beside the text of a commit, for which a mirror asks once, after the
+    last file came.
+    """
+    return [one for one in hub.requests() if one.what != "git"]
