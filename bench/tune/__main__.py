@@ -219,6 +219,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="outlast-bench-") as folder:
         bench = Bench(Path(folder))
         rows.append(bench.steps(asked.pairs))
+        print_table(rows)
         rows += bench.learning()
         rows.append(bench.merged())
         rows.append(bench.first_token(4 * asked.pairs))

@@ -60,7 +60,7 @@ class TransformersRunner:
         self._model = transformers.AutoModelForCausalLM.from_pretrained(
             model, use_safetensors=True, dtype="auto", **here
         )
-        self._adapters = len(config["adapters"])
+        self._adapters = len(config.get("adapters", ()))
         if self._adapters:
             self._model = adapted(self._model, config["adapters"])
         self._used: int | None = 0
@@ -274,7 +274,7 @@ def close_doors() -> None:
 
 
 def load(config: Json) -> TransformersRunner:
-    place = config["serve"]
+    place = config.get("serve")
     # The socket has its place in the file system before the hook.
     server = None if place is None else bind(place["socket"])
     close_doors()
