@@ -19,7 +19,8 @@ CHAT: Json = {
 def ask(folder: str) -> Json:
     """Loads the model and has it answer."""
     try:
-        runner = load({"model": folder, "device": "cpu", "threads": 1})
+        alone: Json = {"adapters": [], "serve": None}
+        runner = load({"model": folder, "device": "cpu", "threads": 1, **alone})
         return {**runner.facts, **runner.chat(CHAT, lambda _event: None, lambda: False)}
     except RefusedError as error:
         return {"refused": str(error)}

@@ -290,7 +290,7 @@ def load(config: Json) -> TransformersRunner:
         torch.set_num_threads(config["threads"])
     try:
         runner = TransformersRunner(torch, transformers, config)
-        if server is not None:
+        if server is not None and place is not None:
             server.answer(runner, place["alias"])
     except RefusedError:
         raise
