@@ -3,6 +3,8 @@
 """
 
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -27,3 +29,18 @@ def examples(short: int) -> settings:
 
 in_torture = (pytest.mark.torture, pytest.mark.skipif(not LONG, reason="a variant: make torture"))
 """The marks of a variant that only campaigns run: another one stands for it in `make test`."""
+
+
+def crossed(
+    kinds: Iterable[object], always: Sequence[object], in_turn: Sequence[object]
+) -> list[Any]:
+    """Pairs for a test: each kind with all of `always`, and with one of `in_turn`, which take
+    turns; its pairs with the others of them are for campaigns.
+    """
+    found = []
+    for number, kind in enumerate(kinds):
+        found += [pytest.param(kind, one) for one in always]
+        for place, one in enumerate(in_turn):
+            is_its_turn = number % len(in_turn) == place
+            found.append(pytest.param(kind, one, marks=() if is_its_turn else in_torture))
+    return found

@@ -15,6 +15,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import SourceWaiting
 from outlast.sources.statuses import retry_after
+from tests.campaign import crossed
 from tests.hubsim import HubSim
 from tests.pull.kit import (
     BIG,
@@ -52,8 +53,7 @@ PASSING: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("file", [BIG, SMALL, GIT])
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize(("fault", "file"), crossed(PASSING, [BIG], [SMALL, GIT]))
 def test_what_may_pass_passes(hub: HubSim, pull: Puller, fault: str, file: str) -> None:
     hub.set_faults([{**PASSING[fault], "what": "resolve", "file": file}])
     if PASSING[fault]["action"] == "stall":
@@ -156,8 +156,7 @@ FINAL: dict[str, tuple[dict[str, Any], type[OutlastError]]] = {
 }
 
 
-@pytest.mark.parametrize("file", [BIG, SMALL, GIT])
-@pytest.mark.parametrize("fault", FINAL)
+@pytest.mark.parametrize(("fault", "file"), crossed(FINAL, [BIG], [SMALL, GIT]))
 def test_what_is_wrong_is_refused(hub: HubSim, pull: Puller, fault: str, file: str) -> None:
     rule, error = FINAL[fault]
     if (fault, file) == ("always encoded", BIG):

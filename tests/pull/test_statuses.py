@@ -27,6 +27,7 @@ from outlast.sources.statuses import Answer, meaning
 from outlast.store.archive import Archive
 from tests.clients.envs import HUB_CLIENTS
 from tests.clients.run import Call, run_hub
+from tests.campaign import crossed
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, Puller, check_pulled, file_requests
 from tests.serve.node import Node, until
@@ -48,9 +49,8 @@ def expected(status: int, path: str) -> OutlastError:
     return meaning(Answer(status, {}, "http://hub", "hub", "org/name", "main", path))
 
 
-@pytest.mark.parametrize("what", ["info", "resolve"])
-@pytest.mark.parametrize("status", STATUSES)
-def test_what_it_ends_with(hub: HubSim, pull: Puller, what: str, status: int) -> None:
+@pytest.mark.parametrize(("status", "what"), crossed(STATUSES, [], ["info", "resolve"]))
+def test_what_it_ends_with(hub: HubSim, pull: Puller, status: int, what: str) -> None:
     """Asked again if that makes sense, else just once; then the next source is asked."""
     hub.set_faults([{"action": "status", "status": status, "what": what, "message": "No."}])
     wanted = expected(status, GIT if what == "resolve" else "")
