@@ -25,9 +25,9 @@ from outlast.sources.base import RangeReader
 from outlast.sources.hub import HubSource
 from outlast.sources.statuses import Answer, meaning
 from outlast.store.archive import Archive
+from tests.campaign import crossed
 from tests.clients.envs import HUB_CLIENTS
 from tests.clients.run import Call, run_hub
-from tests.campaign import crossed
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, Puller, check_pulled, file_requests
 from tests.serve.node import Node, until
