@@ -264,6 +264,7 @@ def mirror(repo: Repo, tmp_path: Path) -> Iterator[tuple[Node, int]]:
             for path in repo.digests:
                 assert once(node.url, target(path, REPO)).status == 200
             until(lambda: archived(node, list(repo.digests.values())), "all files")
+            until(lambda: hub.requests(what="git"), "the text of the commit is asked for")
             hub.kill()
             yield node, int(hub.url.rpartition(":")[2])
 

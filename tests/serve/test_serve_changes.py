@@ -9,7 +9,7 @@ import pytest
 from tests.clients.contract import MODEL, WEIGHTS, Sample, build_sample
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node, archived, outlast, pull, until
-from tests.serve.upstream import MIB, Resuming, same, sha256, target, weights
+from tests.serve.upstream import MIB, Resuming, beside_git, same, sha256, target, weights
 from tests.serve.wire import Wire, once
 
 CONFIG = target("config.json", MODEL)
@@ -142,7 +142,7 @@ def test_a_mirror_completes_a_partial_archive(sample: Sample, hub: HubSim, tmp_p
         for path in sample.head.files:
             assert "x-outlast-partial" not in once(node.url, target(path, MODEL)).headers
         until(lambda: '"missing": 0' in outlast(home, "ls", "--json"), "the manifest")
-    assert {one.what for one in hub.requests()} == {"resolve"}
+    assert {one.what for one in beside_git(hub)} == {"resolve"}
     assert not hub.requests(file="config.json")
     hub.stop()
     _serves_all(home, sample)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import BadConfigError
-from outlast.swarm.client import dht
+from outlast.swarm.client import dht_port
 from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.session import TorrentSession
@@ -95,9 +95,9 @@ def test_a_port_that_another_program_was_quicker_to_take(
     """libtorrent opens the port for TCP too, whatever it is free for."""
     with socket.socket(socket.AF_INET, kind) as taken, router(settings):
         taken.bind(("", 0))
-        free = dht._udp_port
+        free = dht_port.udp_port
         ports = iter([taken.getsockname()[1]])
-        monkeypatch.setattr(dht, "_udp_port", lambda wanted: next(ports, 0) or free(wanted))
+        monkeypatch.setattr(dht_port, "udp_port", lambda wanted: next(ports, 0) or free(wanted))
         with Dht(settings, 4711) as asker:
             until(lambda: asker.nodes, "it knows the router")
 

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import libtorrent as lt
@@ -15,8 +15,9 @@ from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.errors import NotFoundError, UnreachableError, UsageError
 from outlast.swarm.client.alerts import Alerts
-from outlast.swarm.client.dht import _settings, _udp_port
+from outlast.swarm.client.dht_port import DhtPort
 from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.tuning import TUNING
 
 MOST_VALUE: Final = 900
 """Bytes of a value; BEP 44 allows 1,000 with its length."""
@@ -62,8 +63,10 @@ class DhtItems(Closing):
         self._found: dict[tuple[bytes, bytes], list[DhtItem]] = {}
         self._answered: set[tuple[bytes, bytes]] = set()
         self._stored: dict[tuple[bytes, bytes], int] = {}
-        self._session = lt.session(_settings(settings, _udp_port(0)))
-        self._session.apply_settings({"alert_mask": lt.alert_category.dht})
+        self._listens = DhtPort(replace(settings, dht_port=0), TUNING.client.port_tries)
+        self._session = lt.session(self._listens.session_settings())
+        seen = lt.alert_category.dht | lt.alert_category.error | lt.alert_category.status
+        self._session.apply_settings({"alert_mask": seen})
         self._alerts = Alerts(self._session, self._take, tick=self._tick, seconds=_TICK)
 
     def close(self) -> None:
@@ -124,6 +127,8 @@ class DhtItems(Closing):
             elif isinstance(alert, lt.dht_put_alert):
                 key = bytes(alert.public_key), _bytes(alert.salt)
                 self._stored[key] = alert.num_success
+            elif isinstance(alert, lt.listen_failed_alert):
+                self._listens.failed(self._session, alert)
             self._changed.notify_all()
 
     def _take_item(self, alert: lt.dht_mutable_item_alert) -> None:
