@@ -61,6 +61,16 @@ FEATURES: tuple[Listed, ...] = (
         },
     ),
     Listed(
+        "lineage",
+        "outlast.features.lineage.feature:LINEAGE",
+        {
+            "lineage": Command(
+                "outlast.features.lineage.commands.lineage:lineage",
+                "Find which archived models a model was made from, by its weights.",
+            ),
+        },
+    ),
+    Listed(
         "trust",
         "outlast.features.trust.feature:TRUST",
         {
