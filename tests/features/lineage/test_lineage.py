@@ -31,7 +31,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     zoo.put("renamed", models.renamed(models.trained(base, 10)))
     zoo.put("same", base)
     zoo.put("float", base, "F32")
-    for dtype in ("Q4_1", "Q8_0", "Q4_0", "F16"):
+    for dtype in ("Q4_1", "Q8_0", "F16"):
         zoo.put_gguf(dtype.lower(), base, dtype)
     zoo.put_gguf("tuned-q8", models.trained(base, 2), "Q8_0")
     zoo.put("stranger", model(100))
@@ -47,8 +47,23 @@ def _one(zoo: Zoo, name: str, other: str = "base") -> Relative:
 
 @pytest.mark.parametrize(
     "name",
-    ["tuned", "far", "lora", "merge", "permuted", "pruned", "grown", "shallow", "narrow", "renamed"]
-    + ["q4_1", "q8_0", "q4_0", "f16", "tuned-q8", "float"],
+    [
+        "tuned",
+        "far",
+        "lora",
+        "merge",
+        "permuted",
+        "pruned",
+        "grown",
+        "shallow",
+        "narrow",
+        "renamed",
+        "q4_1",
+        "q8_0",
+        "f16",
+        "tuned-q8",
+        "float",
+    ],
 )
 def test_relatives_are_found(zoo: Zoo, name: str) -> None:
     for one in (_one(zoo, name), _one(zoo, "base", name)):
@@ -95,15 +110,19 @@ def test_a_merge_names_its_parents(zoo: Zoo) -> None:
     found = zoo.find("merge", "base", "second", "tuned", "stranger")
     parents = {one.repo.name for one in found.relatives if one.bond is Bond.PARENT}
     assert parents == {"me/base", "me/second"}
-    shares = [e.value for one in found.relatives for e in one.evidence if e.kind == "merge"]
+    shares = [
+        evidence.value or 0.0
+        for one in found.relatives
+        for evidence in one.evidence
+        if evidence.kind is EvidenceKind.MERGE
+    ]
     assert sorted(shares) == pytest.approx([0.4, 0.6], abs=0.02)
     assert zoo.find("base", "merge", "second", "tuned").relatives[0].bond is Bond.RELATED
 
 
 def test_what_tells_how_it_was_made(zoo: Zoo) -> None:
     lora = {evidence.kind: evidence for evidence in _one(zoo, "lora").evidence}
-    assert lora[EvidenceKind.RANK].value is not None
-    assert lora[EvidenceKind.RANK].value <= 4
+    assert 1 <= (lora[EvidenceKind.RANK].value or 0) <= 4
     assert EvidenceKind.RANK not in {evidence.kind for evidence in _one(zoo, "tuned").evidence}
     assert _one(zoo, "pruned").bond is Bond.PARENT
     assert _one(zoo, "base", "pruned").bond is Bond.CHILD
@@ -114,7 +133,7 @@ def test_what_tells_how_it_was_made(zoo: Zoo) -> None:
 
 def test_the_whole_archive(zoo: Zoo) -> None:
     found = zoo.find("tuned")
-    assert found.considered == 20
+    assert found.considered == 19
     names = {one.repo.name for one in found.relatives}
     assert {"me/base", "me/tuned-q8"} <= names
     assert not {"me/stranger", "me/strange-width"} & names
@@ -126,7 +145,7 @@ def test_sketches_are_kept_and_made_again(zoo: Zoo) -> None:
     zoo.find("stranger")
     folder = zoo.home / "archive" / "sketches"
     kept = sorted(folder.iterdir())
-    assert len(kept) >= 20
+    assert len(kept) >= 19
     before = kept[0].read_bytes()
     kept[0].chmod(0o600)
     kept[0].write_bytes(before[:-1] + bytes([before[-1] ^ 1]))

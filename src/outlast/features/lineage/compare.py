@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from outlast.core.cancel import Cancel
 from outlast.core.manifest import Revision
 from outlast.features.lineage import statistics
-from outlast.features.lineage.kinship import Kinship, KinshipFound, best_log_p, kinship
+from outlast.features.lineage.kinship import KinshipFound, KinshipTest, best_log_p, kinship
 from outlast.features.lineage.likeness import Likeness, likeness, structure
 from outlast.features.lineage.proof import Requantised, requantised
 from outlast.features.lineage.relative import Bond, EvidenceKind, KinEvidence
@@ -17,10 +17,10 @@ from outlast.features.lineage.weights import Weights, weight_files
 from outlast.store.archive import Archive
 
 _TESTS = {
-    Kinship.ROWS: "rows at the same places match each other: rho {0:.3f} of {1} rows, {2} layers",
-    Kinship.UNITS: "hidden units, wherever they stand, have the same signs: {0:.1%} of {1}",
-    Kinship.VALUES: "rows of attention values have the same signs: {0:.1%} of {1}, {2} layers",
-    Kinship.SHAPES: "rows of a tensor of the same shape match each other: rho {0:.3f} of {1}",
+    KinshipTest.ROWS: "rows at the same places match each other: rho {0:.3f} of {1}, {2} layers",
+    KinshipTest.UNITS: "hidden units, wherever they stand, have the same signs: {0:.1%} of {1}",
+    KinshipTest.VALUES: "rows of the values have the same signs: {0:.1%} of {1}, {2} layers",
+    KinshipTest.SHAPES: "rows of a tensor of the same shape match each other: rho {0:.3f} of {1}",
 }
 
 

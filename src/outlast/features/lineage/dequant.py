@@ -134,13 +134,14 @@ def _q5_k(blocks: Bytes) -> Floats:
 
 
 def _q6_k(blocks: Bytes) -> Floats:
-    low = blocks[:, :128].reshape(-1, 2, 1, 64)
-    low = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 8, 32)
+    packed = blocks[:, :128].reshape(-1, 2, 1, 64)
+    low = np.concatenate([packed & 15, packed >> 4], axis=2).reshape(-1, 8, 32)
     shifts = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
     high = ((blocks[:, 128:192].reshape(-1, 2, 1, 32) >> shifts) & 3).reshape(-1, 8, 32)
     q = (low | (high << 4)).astype(np.float32).reshape(-1, 16, 16) - 32
     scales = blocks[:, 192:208].view(np.int8).astype(np.float32)
-    return (_half(blocks, 208) * scales)[:, :, None] * q
+    found: Floats = (_half(blocks, 208) * scales)[:, :, None] * q
+    return found
 
 
 DECODED: Final[dict[str, Callable[[Bytes], Floats]]] = {
@@ -164,16 +165,17 @@ DECODED: Final[dict[str, Callable[[Bytes], Floats]]] = {
 other tensors: the direction of a row is the same where a row has one scale."""
 
 
-def _inverse(d: Floats) -> Floats:
-    return np.where(d == 0, np.float32(0), np.float32(1) / d).astype(np.float32)
-
-
 def _bytes_of(values: Floats, kind: str) -> Bytes:
     return values.astype(kind).view(np.uint8).reshape(values.shape[0], -1)
 
 
+def _inverse(d: Floats) -> Floats:
+    return np.where(d == 0, np.float32(0), np.float32(1) / d).astype(np.float32)
+
+
 def _pack(q: Bytes) -> Bytes:
-    return q[:, :16] | (q[:, 16:] << 4)
+    found: Bytes = np.bitwise_or(q[:, :16], q[:, 16:] << 4, dtype=np.uint8)
+    return found
 
 
 def _pack_fifth(q: Bytes) -> Bytes:
@@ -226,7 +228,9 @@ def _to_q4_0(values: Floats) -> Bytes:
 
 def _to_q5_0(values: Floats) -> Bytes:
     d, q = _around_zero(values, 16)
-    return np.concatenate([_bytes_of(d, "<f2"), _pack_fifth(q), _pack(q & 15)], axis=1)
+    return np.concatenate(
+        [_bytes_of(d, "<f2"), _pack_fifth(q), _pack(np.bitwise_and(q, 15, dtype=np.uint8))], axis=1
+    )
 
 
 def _to_q4_1(values: Floats) -> Bytes:
@@ -236,7 +240,12 @@ def _to_q4_1(values: Floats) -> Bytes:
 
 def _to_q5_1(values: Floats) -> Bytes:
     d, least, q = _from_least(values, 31)
-    parts = [_bytes_of(d, "<f2"), _bytes_of(least, "<f2"), _pack_fifth(q), _pack(q & 15)]
+    parts = [
+        _bytes_of(d, "<f2"),
+        _bytes_of(least, "<f2"),
+        _pack_fifth(q),
+        _pack(np.bitwise_and(q, 15, dtype=np.uint8)),
+    ]
     return np.concatenate(parts, axis=1)
 
 

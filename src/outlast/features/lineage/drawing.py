@@ -73,9 +73,9 @@ def svg(found: LineageFound) -> str:
     rows = max(len(left), len(right), 1 + len(below))
     width, height = 3 * _WIDTH + 2 * (_ACROSS - _WIDTH) + 2 * _GAP, rows * step + 2 * _GAP
     middle = (_GAP + _ACROSS, _GAP)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
         f"<title>{_safe(f'Lineage of {found.repo}')}</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
@@ -120,9 +120,9 @@ def _model(one: Relative, at: tuple[int, int]) -> list[str]:
 
 def _box(title: str, line: str, at: tuple[int, int], colour: str) -> list[str]:
     x, y = at
+    size = f'width="{_WIDTH}" height="{_HEIGHT}" rx="6"'
     return [
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{colour}" '
-        'stroke="#333"/>',
+        f'<rect x="{x}" y="{y}" {size} fill="{colour}" stroke="#333"/>',
         _words(title, x + 8, y + 18),
         _words(line, x + 8, y + 36, small=True),
     ]

@@ -13,11 +13,13 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from outlast.codec.tensors import Tensor
 from outlast.core.cancel import Cancel
 from outlast.features.lineage import statistics
 from outlast.features.lineage.assignment import assign
+from outlast.features.lineage.dequant import Floats
 from outlast.features.lineage.roles import TensorRole, layer_pairs
 from outlast.features.lineage.tuning import TUNING, Tuning
 from outlast.features.lineage.weights import Matrix, Weights, directions, spread
@@ -25,7 +27,7 @@ from outlast.features.lineage.weights import Matrix, Weights, directions, spread
 _TIE: Final = 1e-7
 
 
-class Kinship(StrEnum):
+class KinshipTest(StrEnum):
     """A test of the weights."""
 
     ROWS = "rows"
@@ -45,7 +47,7 @@ class KinshipFound:
     the rows that were compared, in `layers` layers.
     """
 
-    test: Kinship
+    test: KinshipTest
     log_p: float
     statistic: float
     count: int
@@ -79,7 +81,7 @@ def best_log_p(found: list[KinshipFound]) -> float:
     """One p-value of all tests of a pair (Bonferroni over those that there are)."""
     if not found:
         return 0.0
-    return min(0.0, min(test.log_p for test in found) + float(np.log(len(Kinship))))
+    return min(0.0, min(test.log_p for test in found) + float(np.log(len(KinshipTest))))
 
 
 def match_rho(
@@ -121,10 +123,10 @@ def _rows(
             if rho is not None:
                 rhos.append(rho)
                 break
-    return _combined(Kinship.ROWS, rhos)
+    return _combined(KinshipTest.ROWS, rhos)
 
 
-def _combined(test: Kinship, rhos: list[tuple[float, int]]) -> KinshipFound | None:
+def _combined(test: KinshipTest, rhos: list[tuple[float, int]]) -> KinshipFound | None:
     if not rhos:
         return None
     log_p = statistics.log_p_fisher([statistics.log_p_spearman(rho, n) for rho, n in rhos])
@@ -141,16 +143,26 @@ def _values(one: Weights, other: Weights, tuning: Tuning) -> KinshipFound | None
             continue
         if first.rows != second.rows:
             continue
-        at = spread(first.rows, tuning.rows)
-        signs = np.sign((directions(first.take(at)) * directions(second.take(at))).sum(axis=1))
-        positive += int((signs > 0).sum())
-        count += int((signs != 0).sum())
-        layers += 1
-    return _signs(Kinship.VALUES, positive, count, layers, tuning)
+        heads, coins = value_signs(first, second, tuning)
+        positive, count, layers = positive + heads, count + coins, layers + 1
+    return _signs(KinshipTest.VALUES, positive, count, layers, tuning)
+
+
+def value_signs(one: Matrix, other: Matrix, tuning: Tuning) -> tuple[int, int]:
+    """Of rows at the same places of two matrices of one shape: how many have a positive cosine, of
+    how many that have one.
+    """
+    at = spread(one.rows, tuning.rows)
+    return _heads(one.take(at), other.take(at))
+
+
+def _heads(mine: Floats, theirs: Floats) -> tuple[int, int]:
+    cosines = (directions(mine) * directions(theirs)).sum(axis=1)
+    return int((cosines > 0).sum()), int((cosines != 0).sum())
 
 
 def _signs(
-    test: Kinship, positive: int, count: int, layers: int, tuning: Tuning
+    test: KinshipTest, positive: int, count: int, layers: int, tuning: Tuning
 ) -> KinshipFound | None:
     if count < tuning.least_rows:
         return None
@@ -159,46 +171,57 @@ def _signs(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The gate and the `up` of one gated MLP: row i of both is hidden unit i."""
+
+    gate: Matrix
+    up: Matrix
+
+    def fits(self, other: "Halves") -> bool:
+        """Whether units of both can be compared."""
+        widths = self.gate.columns == other.gate.columns and self.up.columns == other.up.columns
+        return widths and all(one.gate.rows == one.up.rows for one in (self, other))
+
+
 def _units(one: Weights, other: Weights, cancel: Cancel, tuning: Tuning) -> KinshipFound | None:
-    """Rows of the gate find their best match among all rows of the other's gate; the rows of `up`
-    of the matched units then have equal signs, or fair ones. Of two rows that match one unit the
-    better counts: else one coin would count twice.
-    """
     positive = count = layers = 0
     for part, mine, theirs in layer_pairs(one.places, other.places, 1):
-        gates = one.matrix(part, mine, TensorRole.GATE), other.matrix(part, theirs, TensorRole.GATE)
-        ups = one.matrix(part, mine, TensorRole.UP), other.matrix(part, theirs, TensorRole.UP)
-        if gates[0] is None or gates[1] is None or ups[0] is None or ups[1] is None:
+        first, second = _halves(one, part, mine), _halves(other, part, theirs)
+        if first is None or second is None or not first.fits(second):
             continue
-        same = gates[0].columns == gates[1].columns and ups[0].columns == ups[1].columns
-        if not same or ups[0].rows != gates[0].rows or ups[1].rows != gates[1].rows:
-            continue
-        at = np.array(spread(gates[0].rows, tuning.rows), dtype=np.int64)
-        matched, score = best_matches(
-            directions(gates[0].take(at.tolist())), gates[1], cancel, tuning
-        )
-        best: dict[int, int] = {}
-        for row in np.argsort(-score, kind="stable").tolist():
-            if score[row] > 0:
-                best.setdefault(int(matched[row]), row)
-        rows = list(best.values())
-        if not rows:
-            continue
-        first = directions(ups[0].take(at[rows].tolist()))
-        second = directions(ups[1].take(list(best)))
-        signs = np.sign((first * second).sum(axis=1))
-        positive += int((signs > 0).sum())
-        count += int((signs != 0).sum())
-        layers += 1
-    return _signs(Kinship.UNITS, positive, count, layers, tuning)
+        heads, coins = unit_signs(first, second, cancel, tuning)
+        positive, count, layers = positive + heads, count + coins, layers + 1
+    return _signs(KinshipTest.UNITS, positive, count, layers, tuning)
+
+
+def _halves(weights: Weights, part: str, layer: int) -> Halves | None:
+    gate = weights.matrix(part, layer, TensorRole.GATE)
+    up = weights.matrix(part, layer, TensorRole.UP)
+    return None if gate is None or up is None else Halves(gate, up)
+
+
+def unit_signs(one: Halves, other: Halves, cancel: Cancel, tuning: Tuning) -> tuple[int, int]:
+    """Rows of the gate find their best match among all rows of the other's gate: of the matched
+    units, how many have rows of `up` with a positive cosine, of how many. Of two rows that match
+    one unit the better counts: else one coin would count twice.
+    """
+    at = np.array(spread(one.gate.rows, tuning.rows), dtype=np.int64)
+    rows = directions(one.gate.take(at.tolist()))
+    matched, score = best_matches(rows, other.gate, cancel, tuning)
+    best: dict[int, int] = {}
+    for row in np.argsort(-score, kind="stable").tolist():
+        if score[row] > 0:
+            best.setdefault(int(matched[row]), row)
+    if not best:
+        return 0, 0
+    mine = one.up.take([int(at[row]) for row in best.values()])
+    return _heads(mine, other.up.take(list(best)))
 
 
 def best_matches(
-    rows: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
-    among: Matrix,
-    cancel: Cancel,
-    tuning: Tuning,
-) -> "tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]":
+    rows: Floats, among: Matrix, cancel: Cancel, tuning: Tuning
+) -> tuple[npt.NDArray[np.int64], Floats]:
     """For each of `rows` (of length 1) the number of its nearest row in a matrix, by cosine, and
     that cosine. Reads the whole matrix, in chunks.
     """
@@ -236,11 +259,11 @@ def _shapes(
 
     best = max(pairs, key=nearness)
     rho = match_rho(one.of(best[0]), other.of(best[1]), random, tuning)
-    found = _combined(Kinship.SHAPES, [] if rho is None else [rho])
+    found = _combined(KinshipTest.SHAPES, [] if rho is None else [rho])
     if found is None:
         return None
     log_p = min(0.0, found.log_p + float(np.log(len(pairs))))
-    return KinshipFound(Kinship.SHAPES, log_p, found.statistic, found.count, 1)
+    return KinshipFound(KinshipTest.SHAPES, log_p, found.statistic, found.count, 1)
 
 
 def _tall(weights: Weights, tuning: Tuning) -> list[Tensor]:

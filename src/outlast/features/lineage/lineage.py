@@ -74,14 +74,16 @@ def find_lineage(
     with contextlib.ExitStack() as opened:
         weights = opened.enter_context(Weights(archive, asked, tuning))
         revisions, considered, unread = _candidates(
-            archive, weights, others, recorded, control, tuning
+            archive, weights, others, recorded, control=control, tuning=tuning
         )
         found = list(unread)
         pairs: list[_Pair] = []
         for revision in revisions:
             control.cancel.check()
             try:
-                pairs.append(_compare(archive, weights, revision, opened, control, tuning))
+                pairs.append(
+                    _compare(archive, weights, revision, opened, control=control, tuning=tuning)
+                )
             except OutlastError as error:
                 control.cancel.check()
                 found.append(_untested(revision, str(error)))
@@ -106,6 +108,7 @@ def _compare(
     asked: Weights,
     revision: Revision,
     opened: contextlib.ExitStack,
+    *,
     control: Control,
     tuning: Tuning,
 ) -> _Pair:
@@ -157,6 +160,7 @@ def _candidates(
     asked: Weights,
     others: Sequence[Target],
     recorded: dict[Digest, _Recorded],
+    *,
     control: Control,
     tuning: Tuning,
 ) -> tuple[list[Revision], int, list[Relative]]:

@@ -19,8 +19,8 @@ _LEAST: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """A model is the sum of its parents by their `shares`, each above 0 and all of them 1; `residue` is what that
-    leaves of the squared distance to the nearest parent.
+    """A model is the sum of its parents by their `shares`, each above 0 and all of them 1;
+    `residue` is what that leaves of the squared distance to the nearest parent.
     """
 
     parents: tuple[int, ...]

@@ -46,9 +46,8 @@ class Matrix:
     def raw(self, indices: Iterable[int]) -> list[bytes]:
         """The bytes of rows; rows that stand near each other are read in one go."""
         size, found = self._row_bytes, []
-        for run in _runs(
-            indices, max(1, _NEAR // max(1, size)), max(1, _MOST_READ // max(1, size))
-        ):
+        near, most = max(1, _NEAR // max(1, size)), max(1, _MOST_READ // max(1, size))
+        for run in _runs(indices, near, most):
             start = run[0]
             length = (run[-1] - start + 1) * size
             window = read(self._blob, self._tensor.offset + (self._first + start) * size, length)
@@ -200,7 +199,8 @@ def directions(values: Floats) -> Floats:
     wide = np.divide(wide, largest, out=np.zeros_like(wide), where=largest > 0)
     length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
     unit = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
-    return unit.astype(np.float32)
+    found: Floats = unit.astype(np.float32)
+    return found
 
 
 def same_width(one: Matrix | None, other: Matrix | None) -> bool:
