@@ -33,6 +33,8 @@ from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, 
 from tests.cli.test_status import mine, node
 from tests.engines.torch_env import find_python, make_tiny_models
 from tests.features.gateway.upstream import providers
+from tests.features.lineage import models
+from tests.features.lineage.models import Zoo
 from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
@@ -613,6 +615,16 @@ def merging(world: World) -> None:
         world("merge", "me/fact")
 
 
+def telling_lineage(world: World) -> None:
+    zoo = Zoo(world.home)
+    base = models.model(1)
+    zoo.put("base", base)
+    zoo.put_gguf("small", base, "Q8_0")
+    zoo.put("tuned", models.trained(base, 2))
+    world("lineage", "me/tuned")
+    world("lineage", "me/small", "me/base", "me/tuned")
+
+
 def guarding(world: World) -> None:
     with providers("cloud") as (cloud,):
         (world.home / "archive" / "gateway.toml").write_text(
@@ -682,6 +694,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "revoke": revoking,
     "tune": tuning,
     "merge": merging,
+    "lineage": telling_lineage,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -142,6 +142,7 @@ SEEN: Final = {
 LOCAL: Final = {
     *(
         "--any-base",
+        "--svg",
         "--data",
         "--rank",
         "--alpha",

@@ -14,10 +14,10 @@ from scipy import stats
 from outlast.codec.memory import InMemory, read
 from outlast.codec.tensors import Tensor, parse
 from outlast.core.cancel import Cancel
-from outlast.features.lineage.kinship import Halves, match_rho, unit_signs, value_signs
 from outlast.features.lineage.roles import TensorPlace, TensorRole, places
 from outlast.features.lineage.statistics import log_p_signs, log_p_spearman
 from outlast.features.lineage.tuning import TUNING
+from outlast.features.lineage.weight_tests import Halves, match_rho, unit_signs, value_signs
 from outlast.features.lineage.weights import Matrix
 from tests import campaign
 from tests.realweights import smollm2_gguf

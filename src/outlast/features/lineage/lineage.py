@@ -16,7 +16,7 @@ from outlast.features.lineage.merges import between
 from outlast.features.lineage.relative import (
     Bond,
     EvidenceKind,
-    KinEvidence,
+    LineageEvidence,
     LineageFound,
     Relative,
 )
@@ -42,7 +42,7 @@ class _Recorded:
     """What records say of a manifest: how it is bound to the model."""
 
     bond: Bond
-    evidence: KinEvidence
+    evidence: LineageEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ def _records(
         for ancestor in own.ancestors:
             text = f"its own record: {_MAKINGS[own.making]} of this {ancestor.role.value}"
             found[ancestor.manifest] = _Recorded(
-                Bond.PARENT, KinEvidence(EvidenceKind.RECORD, text)
+                Bond.PARENT, LineageEvidence(EvidenceKind.RECORD, text)
             )
     with contextlib.suppress(OutlastError):
         family = family_of(archive, asked)
         for child in _children(family, asked.digest):
             how = "" if child.making is None else f": {_MAKINGS[child.making]} of the model"
-            evidence = KinEvidence(EvidenceKind.RECORD, f"the record of the other{how}")
+            evidence = LineageEvidence(EvidenceKind.RECORD, f"the record of the other{how}")
             found.setdefault(child.manifest, _Recorded(Bond.CHILD, evidence))
     return found, own
 
@@ -182,7 +182,7 @@ def _candidates(
             revision = archive.load(summary.repo, summary.revision)
         except OutlastError as error:
             assert summary.digest is not None
-            evidence = (KinEvidence(EvidenceKind.FAULT, str(error)),)
+            evidence = (LineageEvidence(EvidenceKind.FAULT, str(error)),)
             unread.append(
                 Relative(summary.repo, summary.digest, summary.revision, Bond.UNTESTED, evidence)
             )
@@ -193,7 +193,7 @@ def _candidates(
 
 
 def _untested(revision: Revision, why: str) -> Relative:
-    evidence = (KinEvidence(EvidenceKind.FAULT, why),)
+    evidence = (LineageEvidence(EvidenceKind.FAULT, why),)
     return Relative(revision.repo, revision.digest, revision.id, Bond.UNTESTED, evidence)
 
 
@@ -257,7 +257,7 @@ def _merged(
         at = open_[place]
         text = f"the model lies between {len(merge.parents)} parents: {share:.0%} of this one, "
         text += f"{merge.residue:.1%} of the distance is left"
-        evidence = KinEvidence(EvidenceKind.MERGE, text, value=share)
+        evidence = LineageEvidence(EvidenceKind.MERGE, text, value=share)
         found[at] = replace(found[at], bond=Bond.PARENT, evidence=(evidence, *found[at].evidence))
     return found
 
@@ -273,7 +273,7 @@ def _absent(record: LineageRecord | None, known: set[Digest]) -> list[Relative]:
             one.commit,
             Bond.PARENT,
             (
-                KinEvidence(
+                LineageEvidence(
                     EvidenceKind.RECORD,
                     f"its own record: {_MAKINGS[record.making]} of this {one.role.value}",
                 ),

@@ -47,7 +47,7 @@ class EvidenceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KinEvidence:
+class LineageEvidence:
     """`text` is for people. `log_p`: the natural logarithm of its p-value, before Holm; None where
     it is no test. `value`: its figure (a share, a cosine, a rho, a rank), None for none.
     """
@@ -69,7 +69,7 @@ class Relative:
     manifest: Digest
     commit: GitOid | None
     bond: Bond
-    evidence: tuple[KinEvidence, ...]
+    evidence: tuple[LineageEvidence, ...]
     log_p: float | None = None
     distance: float = 1.0
     here: bool = True

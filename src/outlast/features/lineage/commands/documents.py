@@ -11,7 +11,7 @@ from outlast.features.lineage.relative import Bond, EvidenceKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KinEvidencePart:
+class LineageEvidencePart:
     """A piece of evidence about two models."""
 
     kind: Annotated[EvidenceKind, "what it is made of"]
@@ -37,7 +37,7 @@ class RelativePart:
         "the logarithm of the p-value of all its tests to the base of "
         "10, after Holm over all models; null: there was none",
     ]
-    evidence: Annotated[Sequence[KinEvidencePart], "what was found"]
+    evidence: Annotated[Sequence[LineageEvidencePart], "what was found"]
 
 
 @document("lineage")

@@ -3,7 +3,6 @@
 import importlib.util
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +10,14 @@ from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import print_document
 from outlast.core.errors import UsageError
 from outlast.core.names import Target
+from outlast.features.lineage.commands.documents import (
+    LineageDocument,
+    LineageEvidencePart,
+    RelativePart,
+)
+from outlast.features.lineage.relative import LineageFound, Relative
+from outlast.features.lineage.tuning import TUNING
 from outlast.store import disk
-
-if TYPE_CHECKING:
-    from outlast.features.lineage.relative import LineageFound, Relative
 
 INSTALL = "pip install '.[lineage]' in a checkout of outlast"
 
@@ -76,15 +79,8 @@ def lineage(
         print(line)
 
 
-def _print(found: "LineageFound") -> None:
-    from outlast.features.lineage.commands.documents import (  # noqa: PLC0415 - help does without
-        KinEvidencePart,
-        LineageDocument,
-        RelativePart,
-    )
-    from outlast.features.lineage.tuning import TUNING  # noqa: PLC0415 - likewise
-
-    def part(one: "Relative") -> RelativePart:
+def _print(found: LineageFound) -> None:
+    def part(one: Relative) -> RelativePart:
         return RelativePart(
             repo=one.repo,
             manifest=one.manifest,
@@ -93,7 +89,7 @@ def _print(found: "LineageFound") -> None:
             here=one.here,
             log10_p=_log10(one.log_p),
             evidence=[
-                KinEvidencePart(
+                LineageEvidencePart(
                     kind=evidence.kind,
                     text=evidence.text,
                     log10_p=_log10(evidence.log_p),

@@ -27,7 +27,7 @@ from outlast.features.lineage.weights import Matrix, Weights, directions, spread
 _TIE: Final = 1e-7
 
 
-class KinshipTest(StrEnum):
+class WeightTest(StrEnum):
     """A test of the weights."""
 
     ROWS = "rows"
@@ -41,22 +41,22 @@ class KinshipTest(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KinshipFound:
+class WeightTestFound:
     """What a test found: `log_p` is the natural logarithm of its p-value; `statistic` is the mean
     rho for `rows` and `shapes`, and the share of equal signs for the others; `count` is that of
     the rows that were compared, in `layers` layers.
     """
 
-    test: KinshipTest
+    test: WeightTest
     log_p: float
     statistic: float
     count: int
     layers: int
 
 
-def kinship(
+def weight_tests(
     one: Weights, other: Weights, *, seed: int, cancel: Cancel, tuning: Tuning = TUNING
-) -> list[KinshipFound]:
+) -> list[WeightTestFound]:
     """All tests that the two models allow; those that look for moved units only where the others
     find nothing, as they read whole tensors. `seed` decides between equal scores.
     """
@@ -77,11 +77,11 @@ def kinship(
     return found
 
 
-def best_log_p(found: list[KinshipFound]) -> float:
+def best_log_p(found: list[WeightTestFound]) -> float:
     """One p-value of all tests of a pair (Bonferroni over those that there are)."""
     if not found:
         return 0.0
-    return min(0.0, min(test.log_p for test in found) + float(np.log(len(KinshipTest))))
+    return min(0.0, min(test.log_p for test in found) + float(np.log(len(WeightTest))))
 
 
 def match_rho(
@@ -107,7 +107,7 @@ def match_rho(
 
 def _rows(
     one: Weights, other: Weights, random: np.random.Generator, tuning: Tuning
-) -> KinshipFound | None:
+) -> WeightTestFound | None:
     """Of each pair of layers the gate, else the first matrix; layers are independent tests, as
     each has an order of units of its own.
     """
@@ -123,18 +123,18 @@ def _rows(
             if rho is not None:
                 rhos.append(rho)
                 break
-    return _combined(KinshipTest.ROWS, rhos)
+    return _combined(WeightTest.ROWS, rhos)
 
 
-def _combined(test: KinshipTest, rhos: list[tuple[float, int]]) -> KinshipFound | None:
+def _combined(test: WeightTest, rhos: list[tuple[float, int]]) -> WeightTestFound | None:
     if not rhos:
         return None
     log_p = statistics.log_p_fisher([statistics.log_p_spearman(rho, n) for rho, n in rhos])
     mean = sum(rho for rho, _ in rhos) / len(rhos)
-    return KinshipFound(test, log_p, mean, sum(n for _, n in rhos), len(rhos))
+    return WeightTestFound(test, log_p, mean, sum(n for _, n in rhos), len(rhos))
 
 
-def _values(one: Weights, other: Weights, tuning: Tuning) -> KinshipFound | None:
+def _values(one: Weights, other: Weights, tuning: Tuning) -> WeightTestFound | None:
     positive = count = layers = 0
     for part, mine, theirs in layer_pairs(one.places, other.places, tuning.layers):
         first = one.matrix(part, mine, TensorRole.VALUE)
@@ -145,7 +145,7 @@ def _values(one: Weights, other: Weights, tuning: Tuning) -> KinshipFound | None
             continue
         heads, coins = value_signs(first, second, tuning)
         positive, count, layers = positive + heads, count + coins, layers + 1
-    return _signs(KinshipTest.VALUES, positive, count, layers, tuning)
+    return _signs(WeightTest.VALUES, positive, count, layers, tuning)
 
 
 def value_signs(one: Matrix, other: Matrix, tuning: Tuning) -> tuple[int, int]:
@@ -162,11 +162,11 @@ def _heads(mine: Floats, theirs: Floats) -> tuple[int, int]:
 
 
 def _signs(
-    test: KinshipTest, positive: int, count: int, layers: int, tuning: Tuning
-) -> KinshipFound | None:
+    test: WeightTest, positive: int, count: int, layers: int, tuning: Tuning
+) -> WeightTestFound | None:
     if count < tuning.least_rows:
         return None
-    return KinshipFound(
+    return WeightTestFound(
         test, statistics.log_p_signs(positive, count), positive / count, count, layers
     )
 
@@ -184,7 +184,7 @@ class Halves:
         return widths and all(one.gate.rows == one.up.rows for one in (self, other))
 
 
-def _units(one: Weights, other: Weights, cancel: Cancel, tuning: Tuning) -> KinshipFound | None:
+def _units(one: Weights, other: Weights, cancel: Cancel, tuning: Tuning) -> WeightTestFound | None:
     positive = count = layers = 0
     for part, mine, theirs in layer_pairs(one.places, other.places, 1):
         first, second = _halves(one, part, mine), _halves(other, part, theirs)
@@ -192,7 +192,7 @@ def _units(one: Weights, other: Weights, cancel: Cancel, tuning: Tuning) -> Kins
             continue
         heads, coins = unit_signs(first, second, cancel, tuning)
         positive, count, layers = positive + heads, count + coins, layers + 1
-    return _signs(KinshipTest.UNITS, positive, count, layers, tuning)
+    return _signs(WeightTest.UNITS, positive, count, layers, tuning)
 
 
 def _halves(weights: Weights, part: str, layer: int) -> Halves | None:
@@ -243,7 +243,7 @@ _MOST_TENSORS: Final = 16
 
 def _shapes(
     one: Weights, other: Weights, random: np.random.Generator, tuning: Tuning
-) -> KinshipFound | None:
+) -> WeightTestFound | None:
     """For names that say nothing: tensors of one shape in the order of the files. The pair whose
     rows are nearest is tested, and its p-value multiplied by the number of pairs.
     """
@@ -259,11 +259,11 @@ def _shapes(
 
     best = max(pairs, key=nearness)
     rho = match_rho(one.of(best[0]), other.of(best[1]), random, tuning)
-    found = _combined(KinshipTest.SHAPES, [] if rho is None else [rho])
+    found = _combined(WeightTest.SHAPES, [] if rho is None else [rho])
     if found is None:
         return None
     log_p = min(0.0, found.log_p + float(np.log(len(pairs))))
-    return KinshipFound(KinshipTest.SHAPES, log_p, found.statistic, found.count, 1)
+    return WeightTestFound(WeightTest.SHAPES, log_p, found.statistic, found.count, 1)
 
 
 def _tall(weights: Weights, tuning: Tuning) -> list[Tensor]:
