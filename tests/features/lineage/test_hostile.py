@@ -1,4 +1,4 @@
-"""Files that lie: no test of them finds a relative that is none, and none takes memory or crashes."""
+"""Files that lie: they find no relatives, take no memory, and stop nothing."""
 
 import json
 import math
@@ -26,12 +26,12 @@ def filled(base: Model, value: float) -> Model:
     return {name: np.full_like(w, value) for name, w in base.items()}
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, math.nan, math.inf, -math.inf, 3e38])
+@pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
 def test_constant_weights_are_related_to_none(tmp_path: Path, value: float) -> None:
     zoo = Zoo(tmp_path)
     zoo.put("one", filled(model(1), value), "F32")
     other = filled(model(1), value)
-    other["model.norm.weight"] = np.zeros(models.WIDTH, np.float32)
+    other["model.norm.weight"] = np.full(models.WIDTH, 7, np.float32)
     zoo.put("other", other, "F32")
     zoo.put("base", model(1), "F32")
     found = zoo.find("one", "other", "base")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from outlast.features.lineage.relative import Bond, EvidenceKind, Relative
+from tests import campaign
 from tests.features.lineage import models
 from tests.features.lineage.models import Zoo, model
 
@@ -66,11 +67,30 @@ def _one(zoo: Zoo, name: str, other: str = "base") -> Relative:
     ],
 )
 def test_relatives_are_found(zoo: Zoo, name: str) -> None:
-    for one in (_one(zoo, name), _one(zoo, "base", name)):
+    ways = [(name, "base"), ("base", name)]
+    for one in (_one(zoo, *way) for way in ways[: campaign.rounds(1, 2)]):
         assert one.is_bound, one
         assert one.log_p is not None
         assert one.log_p < _MILLIONTH, one
         assert "3 layers" in one.evidence[-1].text or name in {"renamed", "shallow"}
+
+
+def _without_values(weights: models.Model) -> models.Model:
+    return {name.replace("v_proj", "mixed"): w for name, w in weights.items()}
+
+
+def test_moved_units_are_found_by_their_signs(tmp_path: Path) -> None:
+    zoo = Zoo(tmp_path)
+    base = model(1)
+    zoo.put("base", _without_values(base))
+    zoo.put("moved", _without_values(models.permuted(models.trained(base, 5), 6)))
+    zoo.put("strange", _without_values(model(100)))
+    kinds = {one.kind: one for one in _one(zoo, "moved").evidence}
+    assert (kinds[EvidenceKind.ROWS].log_p or 0) > _MILLIONTH
+    assert (kinds[EvidenceKind.UNITS].log_p or 0) < _MILLIONTH
+    assert _one(zoo, "moved").bond is Bond.RELATED
+    assert _one(zoo, "strange").bond is Bond.UNRELATED
+    assert EvidenceKind.UNITS in {one.kind for one in _one(zoo, "strange").evidence}
 
 
 @pytest.mark.parametrize("name", ["stranger", "strange-width"])

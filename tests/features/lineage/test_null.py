@@ -23,9 +23,10 @@ from tests import campaign
 from tests.realweights import smollm2_gguf
 
 Rows = npt.NDArray[np.float32]
+Ps = list[float]
 
 
-def matrix(values: Rows) -> Matrix:
+def matrix(values: npt.NDArray[np.floating]) -> Matrix:
     data = np.ascontiguousarray(values, np.float32).tobytes()
     return Matrix(InMemory(data), Tensor("t", "F32", values.shape, 0, len(data)), 0, len(values))
 
@@ -106,7 +107,7 @@ def trained(seed: int, steps: int) -> tuple[Rows, Rows, Rows]:
 def check_trained(networks: int, steps: int) -> None:
     """All pairs of neighbours: each network is in two of them."""
     made = [tuple(map(matrix, trained(seed, steps))) for seed in range(networks)]
-    rows, units, values = [], [], []
+    rows, units, values = Ps(), Ps(), Ps()
     for seed, ((g, u, v), (g2, u2, v2)) in enumerate(zip(made, made[1:] + made[:1], strict=True)):
         rows.append(rows_p(g, g2, seed))
         units.append(signs_p(unit_signs(Halves(g, u), Halves(g2, u2), Cancel(), TUNING)))
@@ -158,7 +159,7 @@ def layers_of_smollm2() -> Iterator[tuple[Matrix, Matrix, Matrix]]:
 @pytest.mark.skipif(not campaign.LONG, reason="435 pairs of layers: make torture")
 def test_layers_of_a_real_model() -> None:
     made = list(layers_of_smollm2())
-    rows, units, values = [], [], []
+    rows, units, values = Ps(), Ps(), Ps()
     for at, (g, u, v) in enumerate(made):
         for g2, u2, v2 in made[:at]:
             rows.append(rows_p(g, g2, len(rows)))

@@ -30,7 +30,7 @@ _TESTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedWeights:
     """Of a model (the one) and another: the evidence; `bond`, where it needs no p-value, else None;
     `log_p` of all tests together, before Holm, None where there was none. `pruned` as of
     :class:`Likeness`.
@@ -45,10 +45,10 @@ class Compared:
 
 def compare(
     archive: Archive, one: Weights, other: Weights, *, cancel: Cancel, tuning: Tuning = TUNING
-) -> Compared:
+) -> ComparedWeights:
     """All evidence but that of records and merges. Raises what reading blobs raises."""
     if (same := _same_files(one.revision, other.revision)) is not None:
-        return Compared((same,), Bond.SAME, None, 0.0, 0)
+        return ComparedWeights((same,), Bond.SAME, None, 0.0, 0)
     alike = likeness(one, other, cancel=cancel, tuning=tuning)
     bond, found = _proofs(one, other, alike, cancel, tuning)
     seed = _seed(one.revision, other.revision)
@@ -58,7 +58,7 @@ def compare(
     found += _words(archive, one.revision, other.revision, tuning)
     distance = 1.0 if alike.cosine is None else max(0.0, 1.0 - alike.cosine)
     log_p = best_log_p(tests) if tests else None
-    return Compared(tuple(found), bond, log_p, distance, alike.pruned)
+    return ComparedWeights(tuple(found), bond, log_p, distance, alike.pruned)
 
 
 def _seed(one: Revision, other: Revision) -> int:

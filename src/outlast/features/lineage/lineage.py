@@ -10,7 +10,7 @@ from outlast.core.errors import OutlastError, UsageError
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
 from outlast.core.records.lineage import LineageRecord, Making
-from outlast.features.lineage.compare import Compared, compare, is_significant
+from outlast.features.lineage.compare import ComparedWeights, compare, is_significant
 from outlast.features.lineage.likeness import structure
 from outlast.features.lineage.merges import between
 from outlast.features.lineage.relative import (
@@ -50,7 +50,7 @@ class _Pair:
     """A model that was compared; its `weights` stay open where it may be a relative."""
 
     revision: Revision
-    compared: Compared
+    compared: ComparedWeights
     weights: Weights | None
 
 
@@ -227,7 +227,9 @@ def _relatives(
     return _merged(weights, found, [one.weights for one in pairs], tuning)
 
 
-def _bond(compared: Compared, said: _Recorded | None, log_p: float | None, tuning: Tuning) -> Bond:
+def _bond(
+    compared: ComparedWeights, said: _Recorded | None, log_p: float | None, tuning: Tuning
+) -> Bond:
     if compared.bond is Bond.SAME:
         return Bond.SAME
     if said is not None:

@@ -25,6 +25,8 @@ from outlast.features.lineage.tuning import TUNING, Tuning
 from outlast.features.lineage.weights import Matrix, Weights, directions, spread
 
 _TIE: Final = 1e-7
+_PARALLEL: Final = 0.999
+"""Of the cosine of two rows. Of two random rows of 64 columns it is below 0.6."""
 
 
 class WeightTest(StrEnum):
@@ -157,8 +159,19 @@ def value_signs(one: Matrix, other: Matrix, tuning: Tuning) -> tuple[int, int]:
 
 
 def _heads(mine: Floats, theirs: Floats) -> tuple[int, int]:
-    cosines = (directions(mine) * directions(theirs)).sum(axis=1)
-    return int((cosines > 0).sum()), int((cosines != 0).sum())
+    """Rows that are parallel to an earlier one of their model do not count: constant weights would
+    be one coin thrown many times.
+    """
+    first, second = directions(mine), directions(theirs)
+    cosines = (first * second).sum(axis=1)
+    counted = (cosines != 0) & _is_new(first) & _is_new(second)
+    return int((cosines[counted] > 0).sum()), int(counted.sum())
+
+
+def _is_new(rows: Floats) -> npt.NDArray[np.bool_]:
+    """Of rows of length 1: whether none of those before is parallel."""
+    found: npt.NDArray[np.bool_] = ~(np.abs(np.tril(rows @ rows.T, -1)) > _PARALLEL).any(axis=1)
+    return found
 
 
 def _signs(

@@ -201,8 +201,3 @@ def directions(values: Floats) -> Floats:
     unit = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
     found: Floats = unit.astype(np.float32)
     return found
-
-
-def same_width(one: Matrix | None, other: Matrix | None) -> bool:
-    """Whether rows of both can be compared."""
-    return one is not None and other is not None and one.columns == other.columns
