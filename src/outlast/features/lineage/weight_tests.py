@@ -170,7 +170,8 @@ def _heads(mine: Floats, theirs: Floats) -> tuple[int, int]:
 
 def _is_new(rows: Floats) -> npt.NDArray[np.bool_]:
     """Of rows of length 1: whether none of those before is parallel."""
-    found: npt.NDArray[np.bool_] = ~(np.abs(np.tril(rows @ rows.T, -1)) > _PARALLEL).any(axis=1)
+    parallel = np.abs(np.tril(rows @ rows.T, -1)) > _PARALLEL
+    found: npt.NDArray[np.bool_] = np.logical_not(parallel.any(axis=1))
     return found
 
 
