@@ -20,8 +20,10 @@ import outlast
 from tests.warm.order import NUMBER, Order
 
 _PR_SET_PDEATHSIG = 1
-_ENGINES = ("outlast.engines.", "outlast.features.tune.work.")
-"""They import what runs and trains models, and are left to the commands that do."""
+_ENGINES = ("outlast.engines.", "outlast.features.tune.work.", "outlast.features.lineage.")
+"""They import what runs, trains and compares models, and are left to the commands that do: numpy
+starts threads when it is imported.
+"""
 _TASKS = Path("/proc/self/task")
 
 
