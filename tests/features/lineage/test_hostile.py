@@ -1,5 +1,6 @@
 """Files that lie: they find no relatives, take no memory, and stop nothing."""
 
+import importlib.util
 import json
 import math
 import struct
@@ -144,3 +145,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert inside("lineage", "me/none", home=tmp_path).failed("not-found")
     missing = tmp_path / "nowhere" / "x.svg"
     assert inside("lineage", "me/tuned", "--svg", missing, home=tmp_path).failed("storage")
+
+
+def test_without_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "numpy" else find(name)
+    )
+    assert "numpy" in inside("lineage", "me/x", home=tmp_path).failed("usage")
