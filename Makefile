@@ -15,7 +15,7 @@ UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-gateway bench-sim bench-swarm bench-trust bench-tune bench-watch fuzz mutants lock clean
+.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-gateway bench-lineage bench-sim bench-swarm bench-trust bench-tune bench-watch fuzz mutants lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
 	@echo "make bench-durability  bundles, scrub, parity, checked serving, and backup programs"
 	@echo "make bench-gateway  what the gateway adds to requests, beside nginx and LiteLLM"
+	@echo "make bench-lineage  finding a model's base among 1,000"
 	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"
 	@echo "make bench-swarm  the same for the swarm, in network namespaces; needs root"
 	@echo "make bench-trust  what claims, catalogues, rules and screening cost"
@@ -101,6 +102,9 @@ bench-durability: $(READY)
 
 bench-gateway: $(READY)
 	$(BIN)/python -m bench.gateway
+
+bench-lineage: $(READY)
+	$(BIN)/python -m bench.lineage
 
 bench-sim: $(READY)
 	$(BIN)/python -m bench.sim

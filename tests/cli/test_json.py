@@ -38,6 +38,8 @@ from tests.cli.test_status import mine, node
 from tests.engines.torch_env import find_python, make_tiny_models
 from tests.features.gateway.upstream import providers
 from tests.features.tune.adapters import write_adapter, write_base
+from tests.features.lineage import models
+from tests.features.lineage.models import Zoo
 from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.features.tune.test_convert import SCRIPTS
 from tests.gguf_cut import small_smollm2
@@ -671,6 +673,17 @@ def converting(world: World) -> None:
 
 def guarding(world: World) -> Call:
     """The call of `status` while it serves is no line of its own: it is returned."""
+def telling_lineage(world: World) -> None:
+    zoo = Zoo(world.home)
+    base = models.model(1)
+    zoo.put("base", base)
+    zoo.put_gguf("small", base, "Q8_0")
+    zoo.put("tuned", models.trained(base, 2))
+    world("lineage", "me/tuned")
+    world("lineage", "me/small", "me/base", "me/tuned")
+
+
+def guarding(world: World) -> None:
     with providers("cloud") as (cloud,):
         (world.home / "archive" / "gateway.toml").write_text(
             f'[endpoints.cloud]\nurl = "{cloud.url}"\nhosted = true\n'
@@ -743,6 +756,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "tune": tuning,
     "merge": merging,
     "convert": converting,
+    "lineage": telling_lineage,
 }
 """For each command with --json, calls that print each of its results."""
 

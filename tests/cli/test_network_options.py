@@ -159,6 +159,7 @@ LOCAL: Final = {
         "--converter",
         "--gguf",
         "--type",
+        "--svg",
         "--data",
         "--rank",
         "--alpha",

@@ -62,6 +62,16 @@ FEATURES: tuple[Listed, ...] = (
         reports="outlast.features.gateway.commands.reports:reports",
     ),
     Listed(
+        "lineage",
+        "outlast.features.lineage.feature:LINEAGE",
+        {
+            "lineage": Command(
+                "outlast.features.lineage.commands.lineage:lineage",
+                "Find which archived models a model was made from, by its weights.",
+            ),
+        },
+    ),
+    Listed(
         "trust",
         "outlast.features.trust.feature:TRUST",
         {

@@ -1,0 +1,1 @@
+"""Which archived models a model was made from, by its records and by its weights."""
