@@ -59,21 +59,7 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
     Raises :class:`EngineError` when the extra is missing or transformers cannot load the model,
     and :class:`Cancelled`.
     """
-    dequantised = os.path.isfile(folder)
-    _require_packages(options, dequantised=dequantised)
-    if not dequantised and not os.path.isfile(os.path.join(folder, "config.json")):
-        raise EngineError(f"{folder} has no config.json, so it is not a model for transformers")
-    name = _GGUF if dequantised else _LINK
-    links = {name: folder}
-    config: dict[str, Any] = {
-        "model": name,
-        "device": options.device,
-        "threads": options.threads,
-        "adapter": None,
-    }
-    if options.adapter is not None:
-        links[_ADAPTER] = options.adapter.path
-        config["adapter"] = {"file": _ADAPTER, "config": dict(options.adapter.config)}
+    config, links = worker_config(folder, options)
 
     def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
         worker = Worker(
@@ -94,7 +80,32 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
     )
 
 
+def worker_config(
+    folder: str, options: TransformersOptions
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration of a worker for the model in `folder`, and the files that it is to find.
+    Raises :class:`EngineError`.
+    """
+    dequantised = os.path.isfile(folder)
+    _require_packages(options, dequantised=dequantised)
+    if not dequantised and not os.path.isfile(os.path.join(folder, "config.json")):
+        raise EngineError(f"{folder} has no config.json, so it is not a model for transformers")
+    name = _GGUF if dequantised else _LINK
+    links = {name: folder}
+    config: dict[str, Any] = {
+        "model": name,
+        "device": options.device,
+        "threads": options.threads,
+        "adapter": None,
+    }
+    if options.adapter is not None:
+        links[_ADAPTER] = options.adapter.path
+        config["adapter"] = {"file": _ADAPTER, "config": dict(options.adapter.config)}
+    return config, links
+
+
 def _require_packages(options: TransformersOptions, *, dequantised: bool) -> None:
+    """Raises :class:`EngineError` where packages are missing that the worker needs."""
     more = [("peft", options.adapter is not None), ("gguf", dequantised)]
     wanted = [*_PACKAGES, *(name for name, needed in more if needed)]
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]

@@ -12,8 +12,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from outlast.engines.worker import Emit, Json, RefusedError, Stopped, work
 
@@ -211,7 +211,15 @@ def close_doors() -> None:
     sys.addaudithook(audit)
 
 
+R = TypeVar("R", bound=TransformersRunner)
+
+
 def load(config: Json) -> TransformersRunner:
+    return load_with(TransformersRunner, config)
+
+
+def load_with(runner: Callable[[Any, Any, Json], R], config: Json) -> R:
+    """Closes the doors, and loads the model into a `runner`. Raises :class:`RefusedError`."""
     close_doors()
     try:
         import torch  # noqa: PLC0415 - an optional extra
@@ -224,7 +232,7 @@ def load(config: Json) -> TransformersRunner:
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     try:
-        return TransformersRunner(torch, transformers, config)
+        return runner(torch, transformers, config)
     except Exception as error:
         # The libraries raise whatever they like; the whole of it goes to the log.
         traceback.print_exc()
