@@ -36,10 +36,11 @@ def as_q4_0(source: Path, target: Path) -> Path:
         if kind == 1 and b"token_embd" not in description:
             raw = parts.data[start : start + 2 * size]
             content = _q4_0(np.frombuffer(raw, "<f2").astype(np.float32))
-            description = description[:-4] + struct.pack("<I", Q4_0)
+            written = description[:-4] + struct.pack("<I", Q4_0)
         else:
             content = parts.data[start : start + size * {0: 4, 1: 2}[kind]]
-        made.tensors.append((description, len(data)))
+            written = description
+        made.tensors.append((written, len(data)))
         data += content + bytes(-len(content) % 32)
     made.data = data
     return made.write(target)
