@@ -18,6 +18,7 @@ def test_the_topics(tmp_path: Path) -> None:
     guides = {page.stem for page in (ROOT / "docs" / "guide").glob("*.md")}
     formats = {"capsule", "manifest", "archive", "names", "swarm", "sums", "parity", "bundle"}
     formats |= {"attestation", "screenings", "sealed-runs", "gateway-accounts", "lineage"}
+    formats |= {"audit-report"}
     formats |= {"hub-commit", "registry-signatures", "routes"}
     assert guides | {"errors", "cli", "json", "reliability", "security"} | formats == set(topics)
     for topic in topics:

@@ -634,6 +634,17 @@ def keeping_a_gateway(world: World) -> None:
     counting_usage(world)
 
 
+def auditing(world: World) -> None:
+    with providers("cloud") as (cloud,):
+        model = small_smollm2(world.home / "small").parent
+        world("add", model, "--as", "me/small")
+        report = world.home / "report.json"
+        there = ("--model", "big", "--against", "me/small", "--report", report)
+        world.calls.clear()
+        assert world("audit", cloud.url, *there, code=12).result["verdict"] == "untestable"
+        world("audit", "replay", report, code=12)
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "accept": accepting,
     "pull": pulling,
@@ -682,6 +693,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "revoke": revoking,
     "tune": tuning,
     "merge": merging,
+    "audit": auditing,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -10,11 +10,11 @@ import pytest
 
 from outlast.core.cancel import Cancel
 from outlast.features.audit.asking.answers import UntestableError, read_answer
-from outlast.features.audit.asking.budget import AuditBudget, BudgetSpentError
-from outlast.features.audit.asking.endpoint import AskTuning, Endpoint, RefusedRequestError
+from outlast.features.audit.asking.budget import AuditBudget, AuditBudgetEndedError
+from outlast.features.audit.asking.endpoint import AskTuning, AuditedEndpoint, RefusedRequestError
 from outlast.features.audit.asking.prompts import make_prompts
 from outlast.features.audit.audit import Audit, AuditOptions
-from outlast.features.audit.evidence import Finding, Verdict
+from outlast.features.audit.evidence import AuditFinding, Verdict
 from outlast.sources.http import HttpClient
 from outlast.sources.settings import HttpSettings
 from tests.features.audit.hostile_server import Reply, completion, hostile, send
@@ -41,10 +41,12 @@ class NoReference:
         return []
 
 
-def audited(reply: Reply) -> Finding:
+def audited(reply: Reply) -> AuditFinding:
     with hostile(reply) as url, HttpClient(HttpSettings(user_agent="test")) as http:
         budget = AuditBudget(requests=20)
-        endpoint = Endpoint(url, "m", None, http=http, budget=budget, cancel=Cancel(), tuning=QUICK)
+        endpoint = AuditedEndpoint(
+            url, "m", None, http=http, budget=budget, cancel=Cancel(), tuning=QUICK
+        )
         reference = cast("Reference", NoReference())
         options = AuditOptions(b"s", prompts=4)
         finding, report = Audit(endpoint, reference, budget, options).run()
@@ -133,7 +135,7 @@ def test_who_asks_for_patience_gets_it() -> None:
             send(handler, completion("yes"))
 
     with hostile(reply) as url, HttpClient(HttpSettings(user_agent="test")) as http:
-        endpoint = Endpoint(
+        endpoint = AuditedEndpoint(
             url, "m", None, http=http, budget=AuditBudget(), cancel=Cancel(), tuning=QUICK
         )
         assert endpoint.ask("q", 1, 1, {}).text == "yes"
@@ -143,7 +145,7 @@ def test_a_port_that_nothing_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
     with HttpClient(HttpSettings(user_agent="test")) as http:
-        endpoint = Endpoint(
+        endpoint = AuditedEndpoint(
             url, "m", None, http=http, budget=AuditBudget(), cancel=Cancel(), tuning=QUICK
         )
         with pytest.raises(UntestableError, match="no whole answer"):
@@ -159,7 +161,9 @@ def test_what_is_asked_says_all_parameters() -> None:
         send(handler, b'{"error": "no"}', 404)
 
     with hostile(reply) as url, HttpClient(HttpSettings(user_agent="test")) as http:
-        endpoint = Endpoint(url, "m", "secret", http=http, budget=AuditBudget(), cancel=Cancel())
+        endpoint = AuditedEndpoint(
+            url, "m", "secret", http=http, budget=AuditBudget(), cancel=Cancel()
+        )
         with pytest.raises(RefusedRequestError, match="no"):
             endpoint.ask("q", 1, 7, {"temperature": 0, "top_p": 1})
     assert seen[0]["auth"] == "Bearer secret"
@@ -170,13 +174,13 @@ def test_what_is_asked_says_all_parameters() -> None:
 def test_a_budget_is_never_passed() -> None:
     budget = AuditBudget(requests=3, tokens=100, cost=1.0, prices=(1e4, 2e4))
     budget.take(10, 20)
-    with pytest.raises(BudgetSpentError):
+    with pytest.raises(AuditBudgetEndedError):
         budget.take(30, 20)  # 0.5 + 0.7 in money
     budget.take(1, 1)
-    with pytest.raises(BudgetSpentError):
+    with pytest.raises(AuditBudgetEndedError):
         budget.take(70, 0)
     budget.take(0, 0)
-    with pytest.raises(BudgetSpentError):
+    with pytest.raises(AuditBudgetEndedError):
         budget.take(0, 0)
     assert (budget.asked, budget.used) == (3, 32)
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from outlast.core.errors import UsageError
 from outlast.features.audit.asking.answers import ServedAnswer, UntestableError
-from outlast.features.audit.asking.budget import AuditBudget, BudgetSpentError
-from outlast.features.audit.asking.endpoint import Endpoint, RefusedRequestError
+from outlast.features.audit.asking.budget import AuditBudget, AuditBudgetEndedError
+from outlast.features.audit.asking.endpoint import AuditedEndpoint, RefusedRequestError
 from outlast.features.audit.asking.prompts import make_prompts
 from outlast.features.audit.evidence import (
     GREEDY,
     LOGPROBS,
-    Finding,
+    AuditFinding,
     Verdict,
     judge,
     score_of,
@@ -73,7 +73,7 @@ class Audit:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: AuditedEndpoint,
         reference: Reference,
         budget: AuditBudget,
         options: AuditOptions,
@@ -90,7 +90,7 @@ class Audit:
         self._offer: _Offer | None = None
         self._ended = ""
 
-    def run(self) -> tuple[Finding, dict[str, Any]]:
+    def run(self) -> tuple[AuditFinding, dict[str, Any]]:
         """The verdict, and the report without what only the caller knows: the time, the model's
         name. Raises :class:`~outlast.core.errors.EngineError`, :class:`Cancelled`.
         """
@@ -103,10 +103,10 @@ class Audit:
             finding = self._judge(self._offer)
         except UntestableError as error:
             self._offer = None
-            finding = Finding(Verdict.UNTESTABLE, str(error))
-        except BudgetSpentError:
+            finding = AuditFinding(Verdict.UNTESTABLE, str(error))
+        except AuditBudgetEndedError:
             self._offer = None
-            finding = Finding(
+            finding = AuditFinding(
                 Verdict.UNTESTABLE, "the budget does not suffice to find out anything"
             )
         return finding, self._report(finding)
@@ -148,7 +148,7 @@ class Audit:
         for number, prompt in enumerate(prompts, start=1):
             try:
                 answer = self._ask(prompt, wishes)
-            except BudgetSpentError:
+            except AuditBudgetEndedError:
                 self._ended = f"the budget ended after {number - 1} prompts"
                 break
             except RefusedRequestError as error:
@@ -185,7 +185,7 @@ class Audit:
         if known:
             raise UntestableError("the endpoint replays an answer to another question")
 
-    def _judge(self, offer: _Offer) -> Finding:
+    def _judge(self, offer: _Offer) -> AuditFinding:
         options = self._options
         model = hashlib.sha256(self._reference.build.encode()).digest()
         prompts = make_prompts(_CALIBRATION + model, options.calibration)
@@ -200,7 +200,7 @@ class Audit:
             scores, self._calibration["honest"], self._calibration["alternatives"], options.alpha
         )
 
-    def _report(self, finding: Finding) -> dict[str, Any]:
+    def _report(self, finding: AuditFinding) -> dict[str, Any]:
         options = self._options
         return {
             "type": REPORT_TYPE,

@@ -43,7 +43,7 @@ EXIT: Final[Mapping[Verdict, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm;
     `smallest`: the deviation (in nats of the score) that would have been found with a power of
     :data:`POWER`; `power`: that for each alternative.
@@ -89,12 +89,12 @@ def judge(
     honest: Sequence[float],
     alternatives: Mapping[str, Sequence[float]],
     alpha: float,
-) -> Finding:
+) -> AuditFinding:
     """The verdict on the scores of the audited prompts, given those of honest prompts and of
     alternatives.
     """
     if not audited or not honest:
-        return Finding(Verdict.UNTESTABLE, "no prompt could be compared")
+        return AuditFinding(Verdict.UNTESTABLE, "no prompt could be compared")
     mean = sum(audited) / len(audited)
     floor = max(_LEAST_FLOOR, ALLOWANCE * max(honest))
     found = p_value(honest, audited)
@@ -119,16 +119,16 @@ def judge(
     else:
         verdict = Verdict.CONSISTENT
         reason = f"nothing differs, and {', '.join(seen)} would have been found"
-    return Finding(verdict, reason, mean, found, floor, smallest, power)
+    return AuditFinding(verdict, reason, mean, found, floor, smallest, power)
 
 
-def replay(report: Mapping[str, Any]) -> Finding:
+def replay(report: Mapping[str, Any]) -> AuditFinding:
     """The verdict that follows from the evidence of a report. Raises :class:`KeyError`,
     :class:`TypeError` or :class:`ValueError` for one that is none.
     """
     if report["test"] is None:
         said = report["finding"]
-        return Finding(Verdict(said["verdict"]), str(said["reason"]))
+        return AuditFinding(Verdict(said["verdict"]), str(said["reason"]))
     scores = [
         score_of(report["test"], one["positions"]) for one in report["audited"] if one["positions"]
     ]

@@ -9,7 +9,7 @@ import rfc8785
 from outlast.core.errors import MalformedError, NotFoundError
 from outlast.core.manifest import load_json
 from outlast.features.audit.audit import REPORT_TYPE
-from outlast.features.audit.evidence import Finding, replay
+from outlast.features.audit.evidence import AuditFinding, replay
 from outlast.store import disk
 
 MOST_REPORT: Final = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ def read_report(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def replayed(report: Mapping[str, Any]) -> Finding:
+def replayed(report: Mapping[str, Any]) -> AuditFinding:
     """The verdict that follows from a report's evidence. Raises :class:`MalformedError`."""
     try:
         return replay(report)

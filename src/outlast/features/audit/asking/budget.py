@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-class BudgetSpentError(Exception):
+class AuditBudgetEndedError(Exception):
     """The next request may take more than is left."""
 
 
@@ -23,7 +23,7 @@ class AuditBudget:
     paid: float = 0.0
 
     def take(self, prompt: int, answer: int) -> None:
-        """Reserves a request of so many tokens. Raises :class:`BudgetSpentError`."""
+        """Reserves a request of so many tokens. Raises :class:`AuditBudgetEndedError`."""
         price = (prompt * self.prices[0] + answer * self.prices[1]) / 1e6
         for bound, after in (
             (self.requests, self.asked + 1),
@@ -31,7 +31,7 @@ class AuditBudget:
             (self.cost, self.paid + price),
         ):
             if bound is not None and after > bound:
-                raise BudgetSpentError
+                raise AuditBudgetEndedError
         self.asked += 1
         self.used += prompt + answer
         self.paid += price

@@ -36,7 +36,7 @@ class RefusedRequestError(Exception):
     """The endpoint refused a request as one that it does not take (400, 404, 422)."""
 
 
-class Endpoint:
+class AuditedEndpoint:
     """Asks for answers, one at a time. `url` is that up to ``/v1``; `budget` bounds what is
     asked. An endpoint whose answers name one model, and then another, is none to conclude from.
     """
@@ -66,7 +66,7 @@ class Endpoint:
         self, prompt: str, prompt_tokens: int, answer_tokens: int, wishes: Mapping[str, Any]
     ) -> ServedAnswer:
         """The answer to a prompt. Raises :class:`UntestableError`, :class:`RefusedRequestError`,
-        :class:`~outlast.features.audit.asking.budget.BudgetSpentError`, :class:`Cancelled`.
+        :class:`~outlast.features.audit.asking.budget.AuditBudgetEndedError`, :class:`Cancelled`.
         """
         self._budget.take(prompt_tokens, answer_tokens)
         body = {

@@ -17,10 +17,10 @@ from outlast.core.errors import EngineError, UsageError
 from outlast.core.names import Target
 from outlast.core.records.audit import AuditRecord, AuditVerdict
 from outlast.features.audit.asking.budget import AuditBudget
-from outlast.features.audit.asking.endpoint import Endpoint
+from outlast.features.audit.asking.endpoint import AuditedEndpoint
 from outlast.features.audit.audit import Audit, AuditOptions
 from outlast.features.audit.commands.documents import AuditedDocument
-from outlast.features.audit.evidence import EXIT, GREEDY, LOGPROBS, Finding, Verdict
+from outlast.features.audit.evidence import EXIT, GREEDY, LOGPROBS, AuditFinding, Verdict
 from outlast.features.audit.reference.cache import ScoreCache
 from outlast.features.audit.reference.reference import Reference, ReferenceOptions
 from outlast.features.audit.report import write_report
@@ -164,7 +164,9 @@ def endpoint(
             HttpClient(call.config.http()) as http,
             Reference(prepared, cache, computing, cancel) as reference,
         ):
-            asked = Endpoint(where, model, _key(key_env), http=http, budget=spend, cancel=cancel)
+            asked = AuditedEndpoint(
+                where, model, _key(key_env), http=http, budget=spend, cancel=cancel
+            )
             finding, found = Audit(asked, reference, spend, chosen, call.say).run()
         revision = prepared.revision
         found |= {
@@ -206,7 +208,7 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
-def _keep(archive: Archive, found: dict[str, Any], finding: Finding, days: int) -> None:
+def _keep(archive: Archive, found: dict[str, Any], finding: AuditFinding, days: int) -> None:
     """Keeps the verdict among the statements about the manifest; none where nothing was tested."""
     if finding.verdict is Verdict.UNTESTABLE:
         return
@@ -224,7 +226,7 @@ def _keep(archive: Archive, found: dict[str, Any], finding: Finding, days: int) 
         archive.attestations.add(writer, record.manifest, record.to_bytes())
 
 
-def _show(call: Session, found: dict[str, Any], finding: Finding) -> None:
+def _show(call: Session, found: dict[str, Any], finding: AuditFinding) -> None:
     if call.as_json:
         print_document(
             AuditedDocument(
