@@ -636,6 +636,7 @@ def keeping_a_gateway(world: World) -> None:
 
 def auditing(world: World) -> None:
     with providers("cloud") as (cloud,):
+        (world.home / "small").mkdir()
         model = small_smollm2(world.home / "small").parent
         world("add", model, "--as", "me/small")
         report = world.home / "report.json"

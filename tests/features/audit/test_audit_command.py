@@ -79,6 +79,8 @@ def test_four_bits_under_the_name_of_sixteen_are_caught(home: Path, lying: Servi
     assert inside("audit", "replay", report, home=home).code == 10
 
 
+@pytest.mark.torture
+@pytest.mark.skipif(not LONG, reason="a variant: make torture")
 def test_text_that_tells_little_is_no_verdict(home: Path, honest: Serving, lying: Serving) -> None:
     """Two layers of a model repeat themselves: greedy text tells little of their weights."""
     for server in (honest, lying):
