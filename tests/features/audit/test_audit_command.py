@@ -152,13 +152,15 @@ def test_replayed_answers_are_no_verdict(home: Path, honest: Serving, test: str)
 @pytest.mark.torture
 @pytest.mark.skipif(not LONG, reason="a variant: make torture")
 @pytest.mark.parametrize("test", ["logprobs", "greedy"])
+@pytest.mark.timeout(7200)
 def test_a_whole_model(tmp_path: Path, test: str) -> None:
     """All of SmolLM2 in F16, served honestly and as Q4_0."""
     made = write_changed([smollm2_gguf()], tmp_path, KERNELS)[0]
     (tmp_path / "model").mkdir()
     whole = made.rename(tmp_path / "model" / "whole-F16.gguf")
     inside("add", whole.parent, "--as", "org/name", home=tmp_path).ok()
-    many = ("--test", test, "--prompts", "12", "--tokens", "32", "--calibration", "24")
+    length = "10" if test == "logprobs" else "48"
+    many = ("--test", test, "--prompts", "8", "--tokens", length, "--calibration", "20")
     with serving_with(str(whole), OPTIONS) as server:
         assert audit(tmp_path, server, *many, code=0)["verdict"] == "consistent"
     with serving_with(str(as_q4_0(whole, tmp_path / "q4.gguf")), OPTIONS) as server:
