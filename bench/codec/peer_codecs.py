@@ -154,7 +154,7 @@ class BitX:
         assert job.base is not None
         assert len(job.base) == len(data)
         left, right = (np.frombuffer(side, np.uint8) for side in (data, job.base))
-        return memoryview(np.bitwise_xor(left, right))
+        return np.bitwise_xor(left, right).data
 
 
 class ZipNN:

@@ -37,9 +37,9 @@ from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, 
 from tests.cli.test_status import mine, node
 from tests.engines.torch_env import find_python, make_tiny_models
 from tests.features.gateway.upstream import providers
-from tests.features.tune.adapters import write_adapter, write_base
 from tests.features.lineage import models
 from tests.features.lineage.models import Zoo
+from tests.features.tune.adapters import write_adapter, write_base
 from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.features.tune.test_convert import SCRIPTS
 from tests.gguf_cut import small_smollm2
@@ -671,8 +671,6 @@ def converting(world: World) -> None:
         world("convert", "me/base", "--gguf", "--converter", SCRIPTS)
 
 
-def guarding(world: World) -> Call:
-    """The call of `status` while it serves is no line of its own: it is returned."""
 def telling_lineage(world: World) -> None:
     zoo = Zoo(world.home)
     base = models.model(1)
@@ -683,7 +681,8 @@ def telling_lineage(world: World) -> None:
     world("lineage", "me/small", "me/base", "me/tuned")
 
 
-def guarding(world: World) -> None:
+def guarding(world: World) -> Call:
+    """The call of `status` while it serves is no line of its own: it is returned."""
     with providers("cloud") as (cloud,):
         (world.home / "archive" / "gateway.toml").write_text(
             f'[endpoints.cloud]\nurl = "{cloud.url}"\nhosted = true\n'

@@ -15,9 +15,10 @@ from typing import Any, Final, Self
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EndlessTemplateError, EngineError
 from outlast.engines.base import ChatMessage
-from outlast.engines.llama import LlamaOptions, LlamaServer, Service, serve
+from outlast.engines.llama import LlamaOptions, serve
 from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.scoring.base import ScoredPosition, TextToken
+from outlast.engines.served import ServedModel, Service
 from outlast.engines.template_check import RENDER, SUSPECT, endless, too_long
 from outlast.engines.tuning import Tuning
 
@@ -30,7 +31,7 @@ _ANSWER_BYTES: Final = 256 * 1024 * 1024
 class LlamaScorer:
     """Implements :class:`~outlast.engines.scoring.base.Scorer`."""
 
-    def __init__(self, server: LlamaServer, tuning: Tuning, *, plain: bool) -> None:
+    def __init__(self, server: ServedModel, tuning: Tuning, *, plain: bool) -> None:
         self._server = server
         self._tuning = tuning
         self._plain = plain
