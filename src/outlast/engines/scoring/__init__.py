@@ -1,1 +1,0 @@
-"""Log probabilities of given text, from an engine that has the weights."""

@@ -1,1 +1,0 @@
-"""Audit: whether the model that answers at an endpoint is the one that the archive holds."""

@@ -1,1 +1,0 @@
-"""Asking an endpoint: politely, within a budget, and believing nothing."""

@@ -1,1 +1,0 @@
-"""What the weights in the archive say of a text: computed once, and kept."""
