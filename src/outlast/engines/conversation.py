@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from outlast.core.cancel import Cancel
+from outlast.core.closing import Closing
 from outlast.core.errors import EndlessTemplateError, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Sealing, Usage
 from outlast.engines.process import TooSlowError, Worker
@@ -18,7 +18,7 @@ Check = Callable[[Worker, Mapping[str, Any], Cancel], None]
 """Looks at a request before the worker gets it. Raises :class:`EngineError`."""
 
 
-class WorkerEngine:
+class WorkerEngine(Closing):
     """An :class:`~outlast.engines.base.Engine` whose model lives in a worker process.
 
     Where a worker had to be killed to end an answer, the next chat starts a new one. A worker
@@ -108,17 +108,6 @@ class WorkerEngine:
     def close(self) -> None:
         self._closed = True
         self._discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _answer(self, worker: Worker, number: int, cancel: Cancel) -> Iterator[Delta | Usage]:
         deadline = None

@@ -1,9 +1,9 @@
 """A model that answers HTTP: an engine's server in its worker process, on a socket of its own."""
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from outlast.core.closing import Closing
 from outlast.core.errors import EngineError
 from outlast.engines.base import Sealing
 from outlast.engines.process import Worker
@@ -23,7 +23,7 @@ class Service:
     embeddings: bool | None = None
 
 
-class ServedModel:
+class ServedModel(Closing):
     """An engine's HTTP server, which listens on a socket in a private folder and on no port: what
     clients may ask of it is the caller's business.
 
@@ -78,14 +78,3 @@ class ServedModel:
         """Ends requests under way, frees the memory. May be called again."""
         _ = self.sealing  # the last look at what it sent
         self._worker.stop(None if self._condemned is None else 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -11,6 +11,7 @@ import contextlib
 import re
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -320,13 +321,14 @@ class _WireError(Exception):
     """What came is not HTTP as we take it."""
 
 
-class _Body:
+class _Body(ABC):
     """The bytes of one body. `feed` hands on those that came and returns what follows the end."""
 
     done = False
 
+    @abstractmethod
     def feed(self, data: bytes, take: Callable[[bytes], None]) -> bytes:
-        raise NotImplementedError
+        """The bytes that follow the end; those of the body go to `take`."""
 
     def ended_by_close(self) -> bool:
         """Whether the end of the connection is that of the body."""
