@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from outlast.node.private_socket import make_folder, private_socket, sweep
 from outlast.node.status_client import UnixConnection
 
 FOLDER: Final = "gateways"
 _NAME: Final = re.compile(r"([0-9]{1,10})\.([0-9]{1,3})\.sock\Z")
-_PRIVATE_FOLDER: Final = 0o700
-_PRIVATE: Final = 0o600
 
 
 class PrivatePlace(NamedTuple):
@@ -47,31 +46,11 @@ def listening_at(home: Path, group: int, number: int) -> Iterator[socket.socket]
     """A socket that only this user can reach, until the block ends; those of processes that were
     killed are removed. Raises OSError, also where the folder's name is too long for one.
     """
-    folder = home / FOLDER
-    folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-    folder.chmod(_PRIVATE_FOLDER)
+    make_folder(home / FOLDER)
     for other in places(home):
-        _sweep(other.path)
-    path = place_of(home, group, number)
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
-        try:
-            path.chmod(_PRIVATE)  # before it listens, so no connection can come earlier
-            sock.setblocking(False)
-            yield sock
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _sweep(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(1.0)
-        try:
-            sock.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-        except OSError:
-            return
+        sweep(other.path)
+    with private_socket(place_of(home, group, number)) as sock:
+        yield sock
 
 
 def read(path: Path, what: str, most: int, seconds: float) -> bytes:
