@@ -37,4 +37,5 @@ def test_none_and_a_change() -> None:
     assert waits.seconds == []
     rates[0] = Rates(down=10)
     incoming.take(FAR, 110, waits)
+    assert incoming.received == (1 << 40) + 110
     assert 9 < waits.seconds.pop() <= 10

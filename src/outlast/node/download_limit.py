@@ -22,9 +22,17 @@ class PeerDownloadLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[bool, TokenBucket] = {}
+        self._received = 0
+
+    @property
+    def received(self) -> int:
+        """Bytes that came so far."""
+        return self._received
 
     def take(self, host: str, count: int, cancel: Cancel) -> None:
-        """Waits until `count` bytes may come from the address `host`."""
+        """Of `count` bytes that came from the address `host`: waits until more may come."""
+        with self._lock:
+            self._received += count
         near = is_local(plain_address(host))
         rates = self._rates()
         rate = rates.lan_down if near else rates.down

@@ -85,8 +85,6 @@ class Node(Closing):
         self._came: set[bytes] = set()
         self.coordinators: set[Reporting] = set()
         """Of the transfers that are under way."""
-        self.received = 0
-        """Bytes that came from peers by HTTP."""
         self.copies: Final = CopiesBoard()
         self.parity = ParityStatus()
         """What looks after parity last said of it."""

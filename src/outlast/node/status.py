@@ -53,7 +53,7 @@ class Report:
             status for coordinator in list(node.coordinators) for status in coordinator.statuses()
         ]
         sent = counters.get("net.sent_payload_bytes", 0) + self._sent()
-        received = counters.get("net.recv_payload_bytes", 0) + node.received
+        received = counters.get("net.recv_payload_bytes", 0) + node.incoming.received
         down, up = self._rates(received, sent)
         return NodeStatus(
             pid=os.getpid(),

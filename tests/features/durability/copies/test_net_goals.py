@@ -9,6 +9,8 @@ from outlast.core.names import RepoId
 from outlast.core.status import CopiesStatus
 from outlast.store.archive import Archive
 from outlast.store.records.facts import About
+from outlast.swarm.tuning import TUNING
+from tests.campaign import LONG, rounds
 from tests.net import Lan, Net, needs_lab
 from tests.net.node import Model, Node, make_model
 from tests.net.program import until
@@ -18,6 +20,10 @@ pytestmark = [pytest.mark.net, needs_lab()]
 SOON = "every = 0.02\ngone-after = 0.002\n"
 """A round each 1.2 s; a node is gone after 7.2 s. One that a busy machine lets wait for a few
 rounds is still there: else its copies would be made again, and there would be four.
+"""
+ASKED_TWICE = TUNING.client.libtorrent.max_out_request_queue * 16 * 1024
+"""Bytes of a file that are under way from a slow peer when a quick one has sent all of its own:
+libtorrent asks the quick one for them too, so that the end does not wait.
 """
 PATIENT = "every = 0.02\ngone-after = 1\n"
 SECONDS = 120.0
@@ -83,7 +89,7 @@ def received(nodes: Sequence[Node]) -> int:
 
 def test_holders_are_lost_one_of_three_and_then_two(net: Net) -> None:
     nodes = operated(net.lan(), 6, "org/crowded-model copies=3 where=lan,site-b")
-    model = make_model(net.folder / "model", 8, 4)
+    model = make_model(net.folder / "model", rounds(8, 96), rounds(4, 32))
     for node in nodes:
         node.serve()
     until(lambda: all(knows(node, 5) for node in nodes), "they know each other", SECONDS)
@@ -102,7 +108,8 @@ def test_holders_are_lost_one_of_three_and_then_two(net: Net) -> None:
         until(lambda: len(having(left, model)) >= 3, "there are three", SECONDS)  # noqa: B023
         until(lambda: all(map(is_met, left)), "all know", SECONDS)  # noqa: B023
         missing = lost * model.size
-        assert received(left) - before <= 1.05 * missing
+        ends = 0 if LONG else lost * 2 * ASKED_TWICE
+        assert missing <= received(left) - before <= 1.05 * missing + ends
     for node in left:
         assert node.has_all(model)
         node.run("verify")
