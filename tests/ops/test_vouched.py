@@ -1,7 +1,7 @@
 """What `run` asks for where no rules weigh claims: a claim, or the operator's word."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,9 @@ class Assessor:
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
         assert manifest == revision.digest
         return self.found
+
+    def claims_of_all(self, revisions: Sequence[tuple[Digest, Revision]]) -> list[Claims]:
+        return [self.claims(manifest, revision) for manifest, revision in revisions]
 
 
 def runs(archive: Archive, *claims: Claim, standing: Standing = Standing.HOLDS) -> bool:

@@ -106,6 +106,44 @@ def test_a_draft_its_lines_its_manifest_and_a_ref(archive: Archive) -> None:
         ledger.assert_durable(archive.layout.repo_refs(REPO) / "main", home)
 
 
+def test_many_records_in_two_copies(archive: Archive) -> None:
+    ledger, layout = Ledger(), archive.layout
+    bodies = {layout.trust / org / "name": org.encode() for org in ("a", "b", "c")}
+    with seeing(ledger), archive.writer() as writer:
+        archive.records.write_all_twice(writer, bodies)
+        for path in bodies:
+            ledger.assert_durable(path, layout.home)
+            ledger.assert_durable(layout.second_of(path), layout.home)
+
+
+def test_many_records_written_by_a_process_that_dies(archive: Archive) -> None:
+    """Each is whole, as it was or as it is to be; a second copy is never there alone, and what it
+    says of one that was there is not older than the first.
+    """
+    layout = archive.layout
+    old, new = layout.trust / "old" / "name", layout.trust / "new" / "name"
+    with archive.writer() as writer:
+        archive.records.write_twice(writer, old, b"1")
+    crashed, steps = True, 0
+    while crashed:
+        with archive.writer() as writer:
+            archive.records.delete(new)
+            archive.records.write_twice(writer, old, b"1")
+        dying, writer, crashed = Ledger(steps, When.AFTER), archive.writer(), False
+        with seeing(dying):
+            try:
+                archive.records.write_all_twice(writer, {old: b"2", new: b"2"})
+            except Crash:
+                crashed = True
+        die(writer, seen=dying)
+        said = archive.records.read(old), archive.records.read_second(old)
+        assert said in {(b"1", b"1"), (b"1", b"2"), (b"2", b"2")}
+        assert archive.records.read_second(new) is None or archive.records.read(new) == b"2"
+        steps += 1
+    assert said == (b"2", b"2")
+    assert steps > 12
+
+
 def test_after_a_process_died_between_making_a_folder_and_syncing_it(archive: Archive) -> None:
     """The next one finds the folder there; it may be only in memory all the same."""
     first, other = Ledger(), b"of another shard"

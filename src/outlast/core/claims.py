@@ -2,7 +2,7 @@
 each place that shows a model names each claim by its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -149,6 +149,9 @@ class Assessor(Protocol):
     """
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims: ...
+
+    def claims_of_all(self, revisions: Sequence[tuple[Digest, Revision]]) -> list[Claims]:
+        """The same for several: what is seen of them is written down together."""
 
 
 class Weight(IntEnum):

@@ -206,13 +206,16 @@ def make_dir(path: Path) -> None:
     _durable.add(path)
 
 
-def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
-    """A new file with `data`, on the disk but not yet under its final name."""
+def write_temp(path: Path, data: bytes | bytearray, mode: int, *, sync: bool = True) -> None:
+    """A new file with `data`, on the disk but not yet under its final name; without `sync` it is
+    on its way there.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     try:
         write_all(fd, data, 0)
         set_mode(fd, mode)
-        fsync(fd)
+        if sync:
+            fsync(fd)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(path)  # on a full disk its room is needed at once
@@ -247,8 +250,33 @@ def write_chunks(path: Path, chunks: Iterable[memoryview]) -> str:
     return hasher.hexdigest()
 
 
+def sync_all(paths: Iterable[Path]) -> None:
+    """Waits until the bytes of these files are on the disk itself."""
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def publish(temp: Path, final: Path) -> None:
     """Gives a synced temp file its final name. Afterwards the file is acknowledged."""
+    _rename(temp, final)
+    fsync_dir(final.parent)
+
+
+def publish_all(files: Iterable[tuple[Path, Path]]) -> None:
+    """The same for many, as `(temp, final)`: each folder is synced once."""
+    folders = dict[Path, None]()
+    for temp, final in files:
+        _rename(temp, final)
+        folders[final.parent] = None
+    for folder in folders:
+        fsync_dir(folder)
+
+
+def _rename(temp: Path, final: Path) -> None:
     for last in (False, False, True):
         make_dir(final.parent)
         try:
@@ -257,7 +285,6 @@ def publish(temp: Path, final: Path) -> None:
         except FileNotFoundError:  # another process tidied the empty folder away
             if last or not temp.exists():
                 raise
-    fsync_dir(final.parent)
 
 
 def publish_new(temp: Path, final: Path) -> bool | None:

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from outlast.codec.merkle import Tree
@@ -279,19 +279,43 @@ class WriteSession(Closing):
                 if not (new and final.exists()):  # else the temp files go with this session
                     self.publish_twice(temps, final)
 
-    def publish_twice(self, temps: tuple[Path, Path], final: Path) -> None:
-        """Gives two synced temp files their names; call with the archive's lock held exclusively. A
-        second copy is never older than the first, and never there without it.
+    def write_all_twice(self, files: Mapping[Path, bytes], mode: int) -> None:
+        """Like `write_twice` for many files, which takes far fewer waits for the disk. A crash may
+        leave some of them written, each as a whole.
+        """
+        if not files:
+            return
+        with disk.reporting(next(iter(files))):
+            temps = {
+                final: (self.stage(data, mode, sync=False), self.stage(data, mode, sync=False))
+                for final, data in files.items()
+            }
+            disk.sync_all(itertools.chain.from_iterable(temps.values()))
+            with disk.locked(self._layout.lock, exclusive=True):
+                places = {final: self._two_places(final) for final in files}
+                for copy in range(2):
+                    disk.publish_all((temps[f][copy], places[f][copy]) for f in files)
+
+    def _two_places(self, final: Path) -> tuple[Path, Path]:
+        """Where the copies of a file go, in that order. A second copy is never older than the
+        first, and never there without it.
         """
         second = self._layout.second_of(final)
-        places = (second, final) if final.exists() else (final, second)
-        for temp, path in zip(temps, places, strict=True):
+        return (second, final) if final.exists() else (final, second)
+
+    def publish_twice(self, temps: tuple[Path, Path], final: Path) -> None:
+        """Gives two synced temp files their names; call with the archive's lock held
+        exclusively.
+        """
+        for temp, path in zip(temps, self._two_places(final), strict=True):
             disk.publish(temp, path)
 
-    def stage(self, data: bytes, mode: int) -> Path:
-        """A synced temp file with `data`, to be published under the archive's lock."""
+    def stage(self, data: bytes, mode: int, *, sync: bool = True) -> Path:
+        """A temp file with `data`, synced unless told otherwise, to be published under the
+        archive's lock.
+        """
         temp = self.temp()
-        disk.write_temp(temp, data, mode)
+        disk.write_temp(temp, data, mode, sync=sync)
         return temp
 
 

@@ -3,7 +3,7 @@ its own. Most may be lost without harm: they have no second copy, and one that i
 nothing until it is written anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Generic, Protocol, Self, TypeVar
 
@@ -62,6 +62,16 @@ class PerModel(Generic[T]):
         """Takes the place of what was learned before."""
         write = self._records.write_twice if self._twice else self._records.write
         write(writer, self.path(repo), learned.encode())
+
+    @disk.reported
+    def put_all(self, writer: WriteSession, learned: Mapping[RepoId, T]) -> None:
+        """The same for several models: records with a second copy are written together."""
+        bodies = {self.path(repo): said.encode() for repo, said in learned.items()}
+        if self._twice:
+            self._records.write_all_twice(writer, bodies)
+            return
+        for path, body in bodies.items():
+            self._records.write(writer, path, body)
 
     @disk.reported
     def delete(self, repo: RepoId) -> None:

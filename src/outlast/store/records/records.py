@@ -6,7 +6,7 @@ name. It is never older than the first, and never there without it.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +70,12 @@ class Records:
         """The same with a second copy; `new`: unless the file is there already."""
         data = sealed.seal(self.layout.name_of(path), body)
         writer.write_twice(path, data, _MODE, new=new)
+
+    def write_all_twice(self, writer: WriteSession, bodies: Mapping[Path, bytes]) -> None:
+        """Many files with a second copy each."""
+        names = {path: self.layout.name_of(path) for path in bodies}
+        files = {path: sealed.seal(names[path], body) for path, body in bodies.items()}
+        writer.write_all_twice(files, _MODE)
 
     def publish_twice(self, writer: WriteSession, path: Path, body: bytes) -> None:
         """Like `write_twice`, with the archive's lock held exclusively already."""

@@ -14,12 +14,13 @@ from outlast.core.claims import Claim, ClaimState, Standing
 from outlast.core.digest import Digest, GitOid
 from outlast.core.manifest import Revision
 from outlast.features.trust.keys.pins import PinRole, PinState
-from outlast.features.trust.records.heights import Heights
+from outlast.features.trust.records.heights import Heights, heights_of
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.statement import Predicate, Statement
 from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.seen import SeenRevision, SeenRevisions
 from outlast.store.soundness.damage import Damage, Why
+from outlast.store.writer import WriteSession
 from tests.features.trust.world import (
     HUB,
     LATER,
@@ -195,6 +196,30 @@ def test_what_two_processes_saw_of_sequences_is_kept(
     found = pinned.assessor().height(pinned.old.repo, "v7")
     assert found is not None
     assert found.sequence == 7
+
+
+def test_what_was_seen_of_several_revisions_is_written_once(
+    pinned: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And they say the same as each alone."""
+    pinned.say(pinned.old, publication(1), PUBLISHER)
+    pinned.say(pinned.new, publication(2, made=LATER), PUBLISHER)
+    both = [(revision.digest, revision) for revision in (pinned.old, pinned.new)]
+    alone = [pinned.assessor().claims(*one) for one in both]
+    heights = heights_of(pinned.archive)
+    heights.delete(pinned.old.repo)
+    writers, real = list[WriteSession](), pinned.archive.writer
+
+    def writer() -> WriteSession:
+        writers.append(real())
+        return writers[-1]
+
+    monkeypatch.setattr(pinned.archive, "writer", writer)
+    assert pinned.assessor().claims_of_all(both) == alone
+    assert len(writers) == 1
+    found = heights.get(pinned.old.repo)
+    assert found is not None
+    assert [height.sequence for _, height in found.by_ref] == [2]
 
 
 def test_a_sequence_survives_the_loss_of_one_copy_of_its_record(pinned: World) -> None:

@@ -59,6 +59,27 @@ class _Cache:
     views: dict[RepoId, ModelView] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rise:
+    """Signed heights of a model that are not written down yet; keys that are `revoked` count for
+    nothing.
+    """
+
+    view: ModelView
+    revoked: set[str]
+
+    @property
+    def repo(self) -> RepoId:
+        return self.view.repo
+
+    def on(self, known: Heights | None) -> Heights:
+        """What is known of it, raised."""
+        found = (known or Heights()).without_keys(self.revoked)
+        for ref, height in self.view.heights.by_ref:
+            found = found.raised(ref, height)
+        return found
+
+
 class TrustAssessor:
     """Implements :class:`outlast.core.claims.Assessor`. What it sees of sequences and revocations
     it writes down, where the archive may be written: neither goes back when a statement goes.
@@ -89,7 +110,20 @@ class TrustAssessor:
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
         """How all four stand of a manifest that is here."""
-        view = self._view(revision.repo)
+        (found,) = self.claims_of_all([(manifest, revision)])
+        return found
+
+    def claims_of_all(self, revisions: Sequence[tuple[Digest, Revision]]) -> list[Claims]:
+        """The same for several: what is seen of them is written down together, before this
+        returns.
+        """
+        rises: list[_Rise] = []
+        found = [self._claims(manifest, revision, rises) for manifest, revision in revisions]
+        self._write_down(rises)
+        return found
+
+    def _claims(self, manifest: Digest, revision: Revision, rises: list[_Rise]) -> Claims:
+        view = self._view(revision.repo, rises)
         now = now_text(self._now())
         sight = Sight.of(manifest, revision, self._archive.seen.get(revision.repo))
         states = [
@@ -153,7 +187,10 @@ class TrustAssessor:
 
     def height(self, repo: RepoId, ref: str) -> Height | None:
         """The highest sequence that keys which are pinned for a model signed under a ref."""
-        return self._view(repo).heights.get(ref)
+        rises: list[_Rise] = []
+        view = self._view(repo, rises)
+        self._write_down(rises)
+        return view.heights.get(ref)
 
     def _listed(self, manifest: Digest, revision: Revision) -> ClaimState:
         found = [lister.listed(manifest, revision) for lister in self._listers]
@@ -218,7 +255,8 @@ class TrustAssessor:
                 self._cache = _Cache(stamp, pins, attested, damaged)
             return self._cache
 
-    def _view(self, repo: RepoId) -> ModelView:
+    def _view(self, repo: RepoId, rises: list[_Rise]) -> ModelView:
+        """What is said of a model; `rises` gets what is to be written down of it."""
         cache = self._current()
         with self._lock:
             known = cache.views.get(repo)
@@ -231,7 +269,8 @@ class TrustAssessor:
         else:
             needed = self._needed.signatures
             view = view_of(self._archive, repo, cache.pins, sorted(mine), known=seen, needed=needed)
-            self._raise(view, seen, revoked_keys(cache.pins, repo))
+            if view.heights != seen:
+                rises.append(_Rise(view, revoked_keys(cache.pins, repo)))
         with self._lock:
             cache.views[repo] = view
         return view
@@ -244,19 +283,18 @@ class TrustAssessor:
             for digest in index.manifests_of(repo, commit)
         )
 
-    def _raise(self, view: ModelView, seen: Heights, revoked: set[str]) -> None:
+    def _write_down(self, rises: Sequence[_Rise]) -> None:
         """Writes down what is higher by now, beside what other processes wrote meanwhile."""
-        if view.heights == seen:
-            return
 
         def write() -> None:
             with self._archive.writer() as writer:
-                found = (self._heights.get(view.repo) or Heights()).without_keys(revoked)
-                for ref, height in view.heights.by_ref:
-                    found = found.raised(ref, height)
-                self._heights.put(writer, view.repo, found)
+                self._heights.put_all(
+                    writer,
+                    {rise.repo: rise.on(self._heights.get(rise.repo)) for rise in rises},
+                )
 
-        self._try("a sequence", write)
+        if rises:
+            self._try("a sequence", write)
 
 
 def intact(archive: Archive, revision: Revision, damaged: Collection[Digest]) -> ClaimState:
