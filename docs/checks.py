@@ -1,5 +1,6 @@
 """What can be wrong in the documents, found by reading them beside the code: links that lead
-nowhere, names of modules that are gone, and a list of threads and locks that is not the code's.
+nowhere, names of modules that are gone, what is said twice, and a list of threads and locks that is
+not the code's.
 """
 
 import ast
@@ -16,6 +17,7 @@ _NOT_NAMES = {"py", "md", "toml", "example", "_kernels"}
 """Last parts of words that look like a module's name: ends of files, and what is built."""
 _FENCE = re.compile(r"^```(.*?)^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
+_NAMED_ROW = re.compile(r"\| `[^`]+` \|")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -27,6 +29,7 @@ def problems(root: Path) -> list[str]:
         name = path.relative_to(root)
         found += [f"{name}: no such link: {link}" for link in dead_links(path, text)]
         found += [f"{name}: no such module or name: {word}" for word in dead_names(root, text)]
+        found += [f"{name}: said twice: {line[:80]}" for line in said_twice(text)]
     for path in sorted((root / "src" / "outlast").rglob("__init__.py")):
         found += [
             f"{path.relative_to(root)}: no such name: {word}" for word in dead_public_names(path)
@@ -46,6 +49,22 @@ def documents(root: Path) -> list[Path]:
 @functools.cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
+
+
+def said_twice(text: str) -> Iterator[str]:
+    """Rows of a table that are about one name, and items of a list with one text: what is left
+    where two changes of a page were joined.
+    """
+    seen = set[str]()
+    for line in _FENCE.sub("", text).splitlines():
+        if not line.startswith(("|", "- ")):
+            seen.clear()
+            continue
+        name = _NAMED_ROW.match(line)
+        said = line if name is None else name[0]
+        if said in seen:
+            yield line
+        seen.add(said)
 
 
 # Links

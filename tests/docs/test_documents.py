@@ -10,6 +10,7 @@ from docs.checks import (
     dead_names,
     dead_public_names,
     documents,
+    said_twice,
     thread_drift,
     thread_places,
 )
@@ -73,6 +74,20 @@ def test_names_that_exist(word: str) -> None:
 )
 def test_names_that_are_gone(word: str) -> None:
     assert list(dead_names(ROOT, f"a `{word}` b")) == [word]
+
+
+@pytest.mark.parametrize(
+    ("text", "twice"),
+    [
+        ("| `a.b` | one |\n| `a.c` | one |\n\n| `a.b` | another table |\n", []),
+        ("| `a.b` | one |\n| `a.c` | two |\n| `a.b` | more |\n", ["| `a.b` | more |"]),
+        ("| 503 | one |\n| 503 | two |\n| 503 | one |\n", ["| 503 | one |"]),
+        ("- one\n- two\n- one\n", ["- one"]),
+        ("```\n- one\n- one\n```\n", []),
+    ],
+)
+def test_what_is_said_twice(text: str, twice: list[str]) -> None:
+    assert list(said_twice(text)) == twice
 
 
 def test_names_in_diagrams() -> None:
