@@ -22,7 +22,7 @@ from outlast.store.index import Index
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
-from outlast.store.records.revocations import Revoked
+from outlast.store.words.revocations import Revoked
 from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, put, revision_of

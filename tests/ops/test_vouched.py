@@ -20,9 +20,9 @@ from outlast.ops.claims import accept_manifest, accept_target, accepted, take_ba
 from outlast.ops.run import prepare
 from outlast.store.archive import Archive
 from outlast.store.records.file_list import entries_of, listing_digest
-from outlast.store.records.revocations import Revoked
 from outlast.store.records.seen import SeenRevision, SeenRevisions
 from outlast.store.words.accepted import WordKind
+from outlast.store.words.revocations import Revoked
 
 TARGET = Target.parse("org/theirs")
 

@@ -44,7 +44,6 @@ from outlast.store.records.lineage import note_lineage
 from outlast.store.records.per_model import PerModel
 from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
-from outlast.store.records.revocations import Revocations
 from outlast.store.records.seen import SeenRevisions
 from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
@@ -54,6 +53,7 @@ from outlast.store.soundness.checks import Soundness, damaged
 from outlast.store.soundness.damage import DamageNotes
 from outlast.store.words.accepted import AcceptedManifests
 from outlast.store.words.allowed_code import CodeWords
+from outlast.store.words.revocations import Revocations
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 

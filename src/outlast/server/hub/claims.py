@@ -17,7 +17,7 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
-from outlast.store.records.revocations import Revoked, refused
+from outlast.store.words.revocations import Revoked, refused
 
 _Key: TypeAlias = tuple[RepoId, GitOid]
 

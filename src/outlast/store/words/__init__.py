@@ -1,5 +1,6 @@
-"""The operator's own word for what is archived, by digests: of manifests, and of code.
+"""What was said of manifests, and of code, by digest: the operator's own word, and revocations.
 
 Public names: `accepted.AcceptedManifests`, `accepted.Accepted`, `accepted.WordKind`;
-`allowed_code.CodeWords`, `allowed_code.AllowedCode`.
+`allowed_code.CodeWords`, `allowed_code.AllowedCode`; `revocations.Revocations`,
+`revocations.Revoked`.
 """

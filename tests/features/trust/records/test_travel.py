@@ -28,7 +28,7 @@ from outlast.store.archive import Archive
 from outlast.store.records.attestations import MAX_ATTESTATION
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
-from outlast.store.records.revocations import Revoked
+from outlast.store.words.revocations import Revoked
 from tests.features.trust.world import (
     OBSERVER,
     PUBLISHER,

@@ -34,7 +34,7 @@ from outlast.features.trust.records.observed import Sight, observed
 from outlast.features.trust.records.published import RANKS, published
 from outlast.features.trust.records.statement import Revocation, now_text
 from outlast.store.archive import Archive
-from outlast.store.records.revocations import Revoked
+from outlast.store.words.revocations import Revoked
 
 _log = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
 from outlast.store.records.attestations import MOST_FROM_OTHERS
 from outlast.store.records.file_list import entries_of, listing_digest
-from outlast.store.records.revocations import Revoked
+from outlast.store.words.revocations import Revoked
 
 MAIN = "main"
 

@@ -6,18 +6,14 @@ that out costs no cryptography: the signature was checked when the record was wr
 """
 
 import json
-import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Self
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     BadNameError,
     CorruptError,
-    DamagedRecordError,
     MalformedError,
     NotFoundError,
     RevokedError,
@@ -28,6 +24,7 @@ from outlast.store import disk
 from outlast.store.records.equals import text_of
 from outlast.store.records.facts import load_document
 from outlast.store.records.records import Records
+from outlast.store.words.by_manifest import ByManifest
 from outlast.store.writer import WriteSession
 
 _UNKNOWN: Final = "its record is damaged and does not say why"
@@ -86,10 +83,7 @@ class Revocations:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._folder = records.layout.revoked
-        self._lock = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
-        self._known: Mapping[Digest, Revoked] = {}
+        self._words = ByManifest(records, records.layout.revoked, Revoked, unread=_damaged)
 
     def of(self, manifest: Digest) -> Revoked | None:
         """The revocation of a manifest, accepted or not."""
@@ -121,17 +115,9 @@ class Revocations:
         """Those whose records are damaged: they stop the manifest that is their name."""
         return {digest: one for digest, one in self.all().items() if one.repo is None}
 
-    @disk.reported
     def all(self) -> Mapping[Digest, Revoked]:
-        """Every revocation; the files are read again where the folder has changed."""
-        stamp = self._now()
-        with self._lock:
-            if stamp is None or stamp != self._stamp:
-                names = self._records.names(self._folder)
-                found = [self._read(Digest(name)) for name in filter(Digest.is_valid, names)]
-                self._known = {one.manifest: one for one in found if one is not None}
-                self._stamp = stamp
-            return self._known
+        """Every revocation; one that cannot be read in either copy still revokes."""
+        return self._words.all()
 
     def note(self, writer: WriteSession, revoked: Revoked) -> bool:
         """Remembers a revocation, durably; False where the manifest is revoked already: that
@@ -150,48 +136,21 @@ class Revocations:
                 f"{manifest} is not revoked here", hint="'outlast show' prints the digest"
             )
         if found.repo is None:
-            raise self._records.damaged(self._path(manifest), "it cannot be read")
+            raise self._records.damaged(self._words.path(manifest), "it cannot be read")
         if not found.accepted:
             found = replace(found, accepted=when)
             self._write(writer, found)
         return found
 
     def _write(self, writer: WriteSession, revoked: Revoked) -> None:
-        path = self._path(revoked.manifest)
-        with disk.reporting(path):
-            self._records.write_twice(writer, path, revoked.encode())
-            disk.touch(self._folder)
-            # Nodes look at what they share when the refs change.
-            disk.touch(self._records.layout.refs)
-        with self._lock:
-            self._stamp = None
+        self._words.write(writer, revoked)
+        # Nodes look at what they share when the refs change.
+        disk.touch(self._records.layout.refs)
 
-    def _read(self, manifest: Digest) -> Revoked | None:
-        """A revocation; one that cannot be read in either copy still revokes."""
-        path = self._path(manifest)
-        try:
-            return Revoked.decode(manifest, self._records.read(path))
-        except FileNotFoundError:
-            return None
-        except (DamagedRecordError, CorruptError):
-            body = self._records.read_second(path)
-        try:
-            if body is not None:
-                return Revoked.decode(manifest, body)
-        except CorruptError:
-            pass
-        return Revoked(manifest, None, None, _UNKNOWN, "", "")
 
-    def _now(self) -> tuple[int, int] | None:
-        """Changes with the folder; None where there is none, which is quick to find out."""
-        try:
-            stat = os.stat(self._folder)
-        except FileNotFoundError:
-            return None
-        return stat.st_mtime_ns, stat.st_ino
-
-    def _path(self, manifest: Digest) -> Path:
-        return self._folder / manifest.hex
+def _damaged(manifest: Digest) -> Revoked:
+    """Stands for a record that cannot be read."""
+    return Revoked(manifest, None, None, _UNKNOWN, "", "")
 
 
 def refused(repo: RepoId, found: Revoked) -> RevokedError:
