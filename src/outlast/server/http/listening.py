@@ -55,6 +55,32 @@ def keep_waiting(server: asyncio.Server, count: int) -> None:
 
 
 @contextlib.asynccontextmanager
+async def listening_on(sock: socket.socket, answer: Answer, bounds: Bounds) -> AsyncIterator[None]:
+    """Serves on a Unix socket that only this user reaches, while the block runs: no name leads to
+    it, and nothing of it is counted or logged but bugs.
+    """
+
+    async def listen(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_unix_server(make, sock=sock)
+
+    async with listening(
+        answer,
+        listen,
+        bounds,
+        hosts=None,
+        memory=Memory(),
+        count=lambda _connections: None,
+        beside=_nothing,
+        level=logging.CRITICAL,
+    ):
+        yield
+
+
+async def _nothing() -> None:
+    """Runs beside a server that has nothing to do beside."""
+
+
+@contextlib.asynccontextmanager
 async def listening(
     answer: Answer,
     listen: Open,

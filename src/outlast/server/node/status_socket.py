@@ -4,7 +4,6 @@ of the archive, HTTP, ``GET /status``.
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -17,8 +16,7 @@ from outlast.core.events import Emit, Note
 from outlast.node.private_socket import make_folder, private_socket, sweep
 from outlast.node.status_client import FOLDER, SUFFIX, sockets
 from outlast.server.http.exchange import Exchange
-from outlast.server.http.listening import Bounds, listening
-from outlast.server.http.memory import Memory
+from outlast.server.http.listening import Answer, Bounds, listening_on
 from outlast.server.http.replies import failure, json_reply
 
 _BOUNDS = Bounds(body=4096, connections=32, stall=10.0, grace=0.1)
@@ -39,12 +37,11 @@ async def node_socket(home: Path, status: Status, emit: Emit) -> AsyncIterator[N
             emit(Note(f"'outlast status' cannot ask this process: no socket in {home}: {reason}"))
             yield
             return
-        async with _answering(sock, status):
+        async with listening_on(sock, _answering(status), _BOUNDS):
             yield
 
 
-@contextlib.asynccontextmanager
-async def _answering(sock: socket.socket, status: Status) -> AsyncIterator[None]:
+def _answering(status: Status) -> Answer:
     async def answer(request: web.Request) -> web.StreamResponse:
         exchange = Exchange(request, what="status")
         try:
@@ -54,28 +51,7 @@ async def _answering(sock: socket.socket, status: Status) -> AsyncIterator[None]
         except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
             return exchange.failed(error)
 
-    async def open_it(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_unix_server(make, sock=sock)
-
-    async with listening(
-        answer,
-        open_it,
-        _BOUNDS,
-        hosts=None,
-        memory=Memory(),
-        count=_ignore,
-        beside=_rest,
-        level=logging.CRITICAL,
-    ):
-        yield
-
-
-def _ignore(count: int) -> None:
-    del count
-
-
-async def _rest() -> None:
-    """Nothing has to be done beside."""
+    return answer
 
 
 def _open(home: Path) -> contextlib.AbstractContextManager[socket.socket]:

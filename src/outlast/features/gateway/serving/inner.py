@@ -2,9 +2,7 @@
 processes; and the engines of the archive's models, which the first process has for all.
 """
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +26,8 @@ from outlast.features.gateway.processes.status import METRICS_PATH, STATUS_PATH
 from outlast.features.gateway.routes.values import LocalModel
 from outlast.features.gateway.upstream.clock import Clock
 from outlast.features.gateway.upstream.faults import Fault
-from outlast.server.http.listening import Bounds, listening
+from outlast.server.http.listening import Bounds, listening_on
 from outlast.server.http.log import log_line
-from outlast.server.http.memory import Memory
 
 _BODY: Final = 64 * 1024 * 1024
 _BOUNDS: Final = Bounds(body=_BODY, connections=4096, stall=3600.0, grace=0.5)
@@ -113,25 +110,5 @@ async def inner_socket(home: Path, group: int, number: int, inner: Inner) -> Asy
             yield
             return
 
-        async def open_it(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
-            return await asyncio.get_running_loop().create_unix_server(make, sock=sock)
-
-        async with listening(
-            inner.answer,
-            open_it,
-            _BOUNDS,
-            hosts=None,
-            memory=Memory(),
-            count=_ignore,
-            beside=_rest,
-            level=logging.CRITICAL,
-        ):
+        async with listening_on(sock, inner.answer, _BOUNDS):
             yield
-
-
-def _ignore(count: int) -> None:
-    del count
-
-
-async def _rest() -> None:
-    """Nothing has to be done beside."""
