@@ -11,7 +11,7 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.revision import start_draft
-from outlast.ops.pull import make_plan
+from outlast.ops.pulling.plan import make_plan
 from outlast.sources.base import Listing, RepoClaims
 from outlast.store.archive import Archive
 from outlast.store.records.drafts import Drafts

@@ -22,6 +22,7 @@ from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection
 from outlast.ops import pull as ops
 from outlast.ops.pull_link import LinkWanted
+from outlast.ops.pulling.plan import PullPlan
 from outlast.ops.run_adapter import missing_base
 
 
@@ -210,7 +211,7 @@ def _mended(result: ops.Pulled) -> str:
     return f", {plural(len(result.mended), 'damaged file')} mended" if result.mended else ""
 
 
-def _left_out(plan: ops.PullPlan) -> str:
+def _left_out(plan: PullPlan) -> str:
     """Why the archived revision is partial."""
     count = len(plan.left_out) + len(plan.refused)
     return f"{plural(count, 'file')} left out" if count else "it may lack files"
@@ -241,7 +242,7 @@ def _document(result: ops.Pulled, *, dry_run: bool) -> PulledDocument:
     )
 
 
-def _print_plan(plan: ops.PullPlan) -> None:
+def _print_plan(plan: PullPlan) -> None:
     need = plan.fetch_bytes - plan.resumed
     print(f"{plan.repo}@{plan.ref} is commit {plan.commit} at {plan.source}")
     print(f"  wanted    {plural(len(plan.wanted), 'file')}, {human_size(plan.total_bytes)}")

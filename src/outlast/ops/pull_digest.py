@@ -27,7 +27,8 @@ from outlast.intake.capsule_stream import held_bytes
 from outlast.intake.suspects import Suspects, refuse, warn
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
-from outlast.ops.pull import Pulled, PullPlan, pull
+from outlast.ops.pull import Pulled, pull
+from outlast.ops.pulling.plan import PullPlan
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, RepoClaims, Source
 from outlast.sources.peer import PeerSource
