@@ -35,9 +35,11 @@ class Overheard:
 
 
 @contextmanager
-def overhearing(host: str = "127.0.0.1", port: int = 0) -> Iterator[Overheard]:
-    """One that runs until the block ends."""
-    found = Overheard()
+def overhearing(
+    host: str = "127.0.0.1", port: int = 0, *, holds: str = "nothing"
+) -> Iterator[Overheard]:
+    """One that runs until the block ends, and answers no question about what it `holds` back."""
+    found, over = Overheard(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -48,6 +50,8 @@ def overhearing(host: str = "127.0.0.1", port: int = 0) -> Iterator[Overheard]:
             found.heard.append(f"{self.path}\n{self.headers}\n{body!r}")
             is_node = self.path.endswith("/node")
             answer = found.about() if is_node else b"{}"
+            if holds in self.path:
+                over.wait()
             self.send_response(200 if is_node else 404)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -62,6 +66,7 @@ def overhearing(host: str = "127.0.0.1", port: int = 0) -> Iterator[Overheard]:
     try:
         yield found
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()
