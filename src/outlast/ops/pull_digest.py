@@ -220,10 +220,9 @@ def _find(
             _log.debug("asking %s for the manifest %s", neighbour.source.name, digest)
             future = pool.submit(neighbour.source.manifest, digest, tuning.manifest_answer)
             asked[neighbour.node] = neighbour, future
-        waits = around.node.contacts.expects() or not all(
-            future.done() for _, future in asked.values()
-        )
-        if late and not waits:
+        # New nodes can be invented for ever.
+        expects = around.node.contacts.expects() and time.monotonic() < until + tuning.search_within
+        if late and not expects and all(future.done() for _, future in asked.values()):
             raise _not_offered(digest, [future for _, future in asked.values()])
         control.cancel.wait(tuning.manifest_poll)
 

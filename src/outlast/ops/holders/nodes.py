@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import NotFoundError, OutlastError, UnreachableError, one_line
@@ -25,6 +26,7 @@ from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
+from outlast.swarm.lan.knock import Knocking
 from outlast.swarm.settings import HostPort
 
 _NOTE = 120
@@ -43,6 +45,8 @@ class Met:
         self._met: set[HostPort] = set()
         self._on_host: Counter[str] = Counter()
         self._waiting: list[HostPort] = []
+        self.knocking: Final = Knocking(self.add)
+        """Finds those at which a machine is."""
 
     def add(self, host: str, port: int) -> None:
         """A node may be there. It is asked once, however often it is heard."""
@@ -72,16 +76,21 @@ class Met:
         """How many have not been asked yet."""
         return len(self._waiting)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many of those that are heard are invented: it takes longer to hear the others."""
+        return self.knocking.is_busy or self.knocking.is_crowded
+
 
 @contextlib.contextmanager
 def listening(met: Met) -> Iterator[None]:
     """Hears nodes on the LAN while the block runs. They learn that a node is there, no more."""
 
     def heard(value: Heard) -> None:
-        met.add(value.address, value.peer_port)
+        met.knocking.add(value.address, value.peer_port)
 
     # They hear a port from us that refuses connections: who asks is not a node.
-    with socket.socket() as closed:
+    with socket.socket() as closed, met.knocking:
         closed.bind(("", 0))
         with Beacon(os.urandom(20), closed.getsockname()[1], heard):
             yield

@@ -62,7 +62,7 @@ def ask_strangers(
             future.result()
         idle = min(met.waits, tuning.stranger_threads - len(working))
         working += [pool.submit(asking.work) for _ in range(idle)]
-        if not working and now >= listen_until:
+        if not working and now >= listen_until and not met.is_crowded:
             break
         control.cancel.wait(tuning.poll)
     return asking.answers()
