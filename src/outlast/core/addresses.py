@@ -21,6 +21,7 @@ relays, multicast, reserved. Listed here, for `ipaddress` differs between versio
 """
 OUTSIDE_6: Final = ipaddress.IPv6Network("2000::/3")
 """All that is global of version 6. Not NAT64 (64:ff9b::/96): any address of version 4 is in it."""
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 INSIDE_6: Final = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 )
@@ -63,6 +64,14 @@ def is_global(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in net for net in INSIDE)
     return address in OUTSIDE_6 and not any(address in net for net in INSIDE_6)
+
+
+def is_outside(text: str) -> bool:
+    """Whether an IP address is one of the internet, also of one that is reached by NAT64."""
+    found = unmapped(text)
+    if isinstance(found, ipaddress.IPv6Address) and found in _NAT64:
+        return is_global(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF))
+    return is_global(found)
 
 
 def unmapped(text: str) -> Address:
