@@ -85,7 +85,7 @@ def search(
         peers, lan = _where(words, run.config.swarm)
         wanted, is_open = (None, True) if base is None else _manifest(run, base)
         if lan and not is_open:
-            run.say(f"{base} is private or gated: nodes on the LAN are not asked")
+            run.say(f"{base} may be private or gated: nodes on the LAN are not asked")
             lan = False
         found = ops.search(
             query,
@@ -108,13 +108,13 @@ def _manifest(run: Session, base: str) -> tuple[Digest, bool]:
         target = Target.parse(base)
         with run.archive() as archive:
             revision = archive.revision(target.repo, target.ref)
-            return revision.digest, archive.refs.about(revision.repo).is_open
+            return revision.digest, archive.refs.may_tell(revision.repo)
     digest = Digest(base)
     if not Layout(run.config.home).manifest(digest).exists():
         return digest, True
     with run.archive() as archive:
         repo = load_manifest(archive.layout, digest).repo
-        return digest, archive.refs.about(repo).is_open
+        return digest, archive.refs.may_tell(repo)
 
 
 def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort], bool]:

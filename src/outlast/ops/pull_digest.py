@@ -137,8 +137,8 @@ def _hear(
     if not archive.layout.manifest(digest).exists():
         return
     revision = load_manifest(archive.layout, digest)
-    is_open = archive.refs.about(revision.repo).is_open
-    near = [n for n in around.near() if n.static or is_open]
+    may_tell = archive.refs.may_tell(revision.repo)
+    near = [n for n in around.near() if n.static or may_tell]
     others = [n.source for n in near if already is None or n.source is not already]
     take_statements(archive, revision, others, control)
 

@@ -34,7 +34,7 @@ from outlast.sources.base import Listing, RepoClaims
 from outlast.store.archive import Archive
 from outlast.store.records.equals import Equal, Equals
 from outlast.store.records.facts import About
-from outlast.store.records.refs import Ref
+from outlast.store.records.refs import CACHE, Ref
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.tuning import TUNING
@@ -380,6 +380,17 @@ class TestNodes:
         self, home: Archive, lan: list[tuple[str, int]], says: Listing | OutlastError
     ) -> None:
         assert self.asked(home, lan, Teller("https://one", {"org/open": says})) == []
+
+    def test_what_a_cache_alone_had_may_be_private(
+        self, home: Archive, lan: list[tuple[str, int]]
+    ) -> None:
+        """Until a hub says what it is."""
+        with home.writer() as writer:
+            home.refs.put(writer, OPEN, Ref("main", COMMIT, CACHE))
+        assert self.asked(home, lan) == []
+        assert self.asked(home, lan, Teller("https://one", silent=True)) == []
+        hub = Teller("https://one", {"org/open": listed(home)})
+        assert self.asked(home, lan, hub) == [f"{V1}/node", f"{V1}/payloads"]
 
     def test_what_the_operator_does_not_share(
         self, home: Archive, lan: list[tuple[str, int]]

@@ -170,7 +170,7 @@ class _Locating:
         if archived is None and not deciding:
             deciding = [("a static peer", told) for told in self._ask_static()]
             listings += [told for _, told in deciding]
-        closed = refused or any(map(_is_closed, listings)) or self._is_closed_here()
+        closed = refused or any(map(_is_closed, listings)) or self._is_closed_here(bool(listings))
         closed = (closed and not self._around.share.restricted) or not self._is_given_out()
         if archived is not None:
             entries = (*archived.files, *archived.missing)
@@ -205,11 +205,15 @@ class _Locating:
             asked.ask(peer[0], work)
         return [answer for _, answer in asked.answers() if isinstance(answer, Listing)]
 
-    def _is_closed_here(self) -> bool:
-        """What cannot be read of a model that is here counts as private."""
+    def _is_closed_here(self, was_said: bool) -> bool:
+        """What cannot be read of a model that is here counts as private; so does what only a cache
+        of other programs had, unless it `was_said` by now what it is.
+        """
         if self._archive is None or not self._archive.commits(self._repo):
             return False
         refs = self._archive.refs
+        if not was_said and refs.is_unsaid(self._repo):
+            return True
         return not (refs.is_known(self._repo) and refs.about(self._repo).is_open)
 
     def _is_given_out(self) -> bool:
