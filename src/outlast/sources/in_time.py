@@ -151,16 +151,14 @@ class HeadInTime(HTTPConnection):
     opened: Callable[[object], object] = staticmethod(bool)
     """Gets the socket of each connection that was made."""
 
-    def _new_conn(self) -> socket.socket:
-        made = super()._new_conn()
-        self._peer = str(made.getpeername()[0])
-        if self.outward and not is_outside(self._peer):
-            made.close()
-            raise InwardError
-        return made
-
     def connect(self) -> None:
         super().connect()
+        plain = plain_socket(self.sock)
+        self._peer = str(plain.getpeername()[0]) if plain is not None else ""
+        # By TLS, what is inside would have to have a certificate for the name as well.
+        if self.outward and not is_outside(self._peer):
+            self.close()
+            raise InwardError
         self.opened(self.sock)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
