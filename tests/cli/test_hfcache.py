@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.codec.hashing import names_of
 from outlast.core.control import Control
+from outlast.core.digest import GitOid
 from outlast.core.names import RepoId
 from outlast.ops.adopt import adopt
 from outlast.store.archive import Archive
@@ -336,13 +336,13 @@ def test_an_unsafe_name_in_a_cache_does_not_stop_the_rest(cache: Path, tmp_path:
 
 def test_a_model_without_a_ref_is_private_until_its_hub_says_more(tmp_path: Path) -> None:
     """Its cache does not tell, and no ref says that it came from there."""
-    names = names_of(b"{}")
+    name = GitOid.of_blob(b"{}").hex
     model = tmp_path / "hub" / "models--org--one"
     snapshot = model / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     (model / "blobs").mkdir()
-    (model / "blobs" / names.git_sha1.hex).write_bytes(b"{}")
-    (snapshot / "config.json").symlink_to(f"../../blobs/{names.git_sha1.hex}")
+    (model / "blobs" / name).write_bytes(b"{}")
+    (snapshot / "config.json").symlink_to(f"../../blobs/{name}")
     with Archive(tmp_path / "archive", create=True) as archive:
         adopt(archive, tmp_path / "hub", only=(), copy=False, control=Control())
         one = RepoId.parse("org/one")

@@ -1,10 +1,11 @@
 """A hub that is slow, or fails, while a liar and an eavesdropper are on the LAN."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ LARGE = Random(5).randbytes((1 << 20) + 9)
 FILES = {"config.json": b'{"a": 1}', "weights.bin": LARGE}
 LIES = {"config.json": b'{"a": 2}', "weights.bin": LARGE[::-1], "extra.py": b"import evil"}
 TOKEN = "hf_ours"
-FAILS = {
+FAILS: dict[str, list[Mapping[str, Any]]] = {
     "hangs": [{"action": "hold", "what": "info"}],
     "drips": [{"action": "slow", "rate": 20, "what": "info"}],
     "500": [{"action": "status", "status": 500}],
