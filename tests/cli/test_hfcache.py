@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.control import Control
+from outlast.core.digest import GitOid
+from outlast.core.names import RepoId
+from outlast.ops.adopt import adopt
+from outlast.store.archive import Archive
 from tests.cli.call import environment, inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import (
@@ -327,3 +332,20 @@ def test_an_unsafe_name_in_a_cache_does_not_stop_the_rest(cache: Path, tmp_path:
     assert contents(tmp_path / "archive") == FILES
     for document in inside("ls", "--json", home=tmp_path).ok().documents:
         assert document["partial"] is True
+
+
+def test_a_model_without_a_ref_is_private_until_its_hub_says_more(tmp_path: Path) -> None:
+    """Its cache does not tell, and no ref says that it came from there."""
+    name = GitOid.of_blob(b"{}").hex
+    model = tmp_path / "hub" / "models--org--one"
+    snapshot = model / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (model / "blobs").mkdir()
+    (model / "blobs" / name).write_bytes(b"{}")
+    (snapshot / "config.json").symlink_to(f"../../blobs/{name}")
+    with Archive(tmp_path / "archive", create=True) as archive:
+        adopt(archive, tmp_path / "hub", only=(), copy=False, control=Control())
+        one = RepoId.parse("org/one")
+        assert archive.commits(one)
+        assert archive.refs.about(one).private
+        assert not archive.refs.may_tell(one)

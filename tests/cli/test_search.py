@@ -19,6 +19,7 @@ from outlast.core.names import RepoId
 from outlast.ops.search import Meet, Searched, on_lan, search
 from outlast.ops.tuning import Tuning
 from outlast.store.archive import Archive
+from outlast.store.records.facts import About
 from outlast.swarm.lan.beacon import Beacon
 from tests.cli.call import inside
 from tests.serve.peers import COMMIT, OPEN, Peer, archive_files, client
@@ -294,6 +295,30 @@ class TestCommand:
         env = {"OUTLAST_CONFIG": str(config)}
         assert "org/other" in inside("search", "other", home=home, env=env).ok().out
         inside("search", "x", "--from", "lan", home=home, env=env).failed("usage")
+
+    @pytest.mark.parametrize("named", [False, True])
+    @pytest.mark.parametrize("about", [About(private=True), About(gated="manual"), About()])
+    def test_a_base_that_is_restricted_is_named_to_no_stranger(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, about: About, *, named: bool
+    ) -> None:
+        """Its manifest is told to the nodes that are asked."""
+        with Archive(home / "archive", create=True) as archive:
+            revision = archive_files(archive, RepoId.parse("org/base"), FILES)
+            with archive.writer() as writer:
+                archive.refs.put_about(writer, revision.repo, about)
+        listened: list[bool] = []
+
+        @contextmanager
+        def lan(_meet: Meet, problem: Callable[[str], None]) -> Iterator[None]:
+            listened.append(bool(problem))
+            yield
+
+        monkeypatch.setattr("outlast.cli.search.ops.on_lan", lan)
+        base = "org/base" if named else revision.digest.hex
+        env = {"OUTLAST_SWARM": "1"}
+        call = inside("search", "--base", base, "--from", "lan", home=home, env=env).ok()
+        assert bool(listened) == about.is_open
+        assert ("nodes on the LAN are not asked" in call.err) == (not about.is_open)
 
     @pytest.mark.parametrize("word", ["swarm", "https://hub", "peer", "10.0.0.7"])
     def test_what_is_no_node(self, home: Path, word: str) -> None:

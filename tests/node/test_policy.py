@@ -21,7 +21,7 @@ from outlast.store.archive import Archive
 from outlast.store.index import Index
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.facts import About
-from outlast.store.records.refs import Ref
+from outlast.store.records.refs import CACHE, Ref
 from outlast.store.words.revocations import Revoked
 from outlast.store.writer import WriteSession
 from tests.store import weights
@@ -154,6 +154,26 @@ def test_an_open_revision_is_for_everybody(archive: Archive, writer: WriteSessio
         assert found.manifest(revision.digest, trusted=trusted) == revision.to_bytes()
         assert all(found.allows(blob, trusted=trusted) for blob in of(*FILES.values()))
     assert found.blobs() == dict.fromkeys(of(*FILES.values()), False)
+
+
+def test_what_a_cache_had_is_for_the_trusted_until_a_hub_says_more(
+    archive: Archive, writer: WriteSession, clock: Clock
+) -> None:
+    """A cache of other programs does not tell whether a model is private or gated."""
+    revision = archived(archive, writer, SECRET, {"a": b"secret"})
+    archive.refs.put(writer, SECRET, Ref("main", COMMIT, CACHE))
+    found, open_to_all = sharing(archive, clock), sharing(archive, restricted=True)
+    assert found.offers(trusted=False) == []
+    assert found.manifest(revision.digest, trusted=False) is None
+    assert not found.allows(Digest.of(b"secret"), trusted=False)
+    assert [o.restricted for o in found.offers(trusted=True)] == [True]
+    assert names(open_to_all.offers(trusted=False)) == [str(SECRET)]
+    assert archive.refs.is_unsaid(SECRET)
+    assert not archive.refs.may_tell(SECRET)
+    archive.refs.put(writer, SECRET, Ref("v1", COMMIT, "https://hub.example"))
+    clock.now += 60
+    assert names(found.offers(trusted=False)) == [str(SECRET)]
+    assert archive.refs.may_tell(SECRET)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class Teller:
         return self.says
 
 
-SOON = Tuning(origin_grace=0.2, find_first=0.15, stragglers=0.3, poll=0.01)
+SOON = Tuning(origin_grace=0.2, find_first=0.15, find_longest=0.6, stragglers=0.3, poll=0.01)
 """The same order of patience, all of it short."""
 
 
@@ -76,17 +76,19 @@ class Asked:
         origin: Teller | Sequence[Teller] | None,
         *near: Teller,
         expects: bool = False,
+        crowded: bool = False,
+        later: Sequence[Teller] = (),
         named: bool = False,
         patience: Patience | None = None,
     ) -> Any:
         def neighbours() -> list[Any]:
             return [
                 SimpleNamespace(node=b"%d" % n, source=one, static=one.static)
-                for n, one in enumerate(near)
+                for n, one in enumerate((*near, *later))
             ]
 
         contacts = SimpleNamespace(expects=lambda: expects)
-        node = SimpleNamespace(contacts=contacts)
+        node = SimpleNamespace(contacts=contacts, is_crowded=crowded)
         around = SimpleNamespace(near=neighbours, node=node, named=named, lan=True)
         sources: Any = [origin] if isinstance(origin, Teller) else list(origin or ())
         control = Control(self.events.append, self.cancel)
@@ -252,6 +254,19 @@ class TestVotes:
         threading.Timer(0.1, ask.cancel.set).start()
         with pytest.raises(Cancelled):
             ask(None, silent("a", listing(ONE)), expects=True, named=True)
+
+    def test_nodes_that_may_come_for_ever_are_not_waited_for(self, ask: Asked) -> None:
+        """Another one can be invented before the last one has failed."""
+        for origin in (Teller("hub", UnreachableError("dark")), None):
+            with pytest.raises(OutlastError):
+                ask(origin, expects=True, crowded=True, named=True)
+
+    def test_among_invented_nodes_it_waits_longer_for_the_others(self, ask: Asked) -> None:
+        near: list[Teller] = []
+        comes = threading.Timer(0.35, near.append, [Teller("a", listing(ONE))])  # > find_first
+        comes.start()
+        dark = Teller("hub", UnreachableError("dark"))
+        assert ask(dark, later=near, crowded=True, named=True)[0].commit == ONE
 
     @pytest.mark.parametrize("wrong", [ValueError, RuntimeError])
     def test_a_bug_is_not_hidden(self, ask: Asked, wrong: type[Exception]) -> None:

@@ -3,13 +3,14 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import IntegrityError, OutlastError
+from outlast.core.errors import IntegrityError, OutlastError, UnreachableError
 from outlast.core.names import RepoId
 from outlast.fetch.mending import mend
 from outlast.fetch.revision import FetchContext
@@ -20,10 +21,12 @@ from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
+from outlast.store.records.refs import CACHE, Ref
 from tests.hubsim import HubRepo, HubSim
 from tests.pull import weights
 from tests.pull.kit import BIG, FILES, MIB, Puller, check_pulled, sent
 from tests.rot import damage, file_of, see
+from tests.store.test_cached import bring, key
 
 SMALL = "sub/tokenizer.json"
 TUNED = "org/tuned"
@@ -226,3 +229,29 @@ def test_a_source_that_a_model_came_from_is_asked(pulled: Puller, hub: HubSim) -
     mend_here(pulled.home, FILES[BIG], [HubSource(HttpClient(HttpSettings()), hub.url)])
     assert sent(hub) == MIB
     check_pulled(pulled.home)
+
+
+def test_of_what_a_cache_had_strangers_are_not_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may be private. Nodes are asked as for what is restricted."""
+    data = b"weights" * 1000
+    asked: list[bool] = []
+
+    def refuses(_work: object, restricted: bool) -> NoReturn:
+        asked.append(restricted)
+        raise UnreachableError("no node is here")
+
+    monkeypatch.setattr("outlast.fetch.mending.lacking_pieces", lambda *_: [0])
+    home = tmp_path / "home"
+    with Archive(home, create=True) as archive:
+        repo, commit = bring(archive, key("one"), data, mark=False)
+    damage(file_of(home, data), 0.5)
+    assert see(home) == 1
+    with Archive(home) as archive, archive.writer() as writer:
+        context = FetchContext(archive, writer, (), Wishes(), Control(), coordinator=refuses)
+        for source in (CACHE, "https://hub.example"):
+            archive.refs.put(writer, repo, Ref("main", commit, source))
+            with pytest.raises(UnreachableError):
+                mend(context, Digest.of(data))
+    assert asked == [True, False]

@@ -110,6 +110,35 @@ def test_a_public_host_does_not_send_us_inside(
     assert came == [0]
 
 
+@pytest.mark.parametrize("kept", [b"", b"Connection: close\r\n"])
+def test_nor_to_a_name_that_leads_inside_when_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, kept: bytes
+) -> None:
+    """It leads outside when it is looked at (DNS rebinding). Also where its URL is asked again
+    later, as that of a CDN is. Here 127.0.0.2 alone is inside.
+    """
+    for room in ("http", "in_time"):
+        monkeypatch.setattr(f"outlast.sources.{room}.is_outside", lambda a: a != "127.0.0.2")
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: str | int | None, *rest: Any, **more: Any) -> Any:
+        if host == "rebinds.example":
+            host = "127.0.0.1" if port is None else "127.0.0.2"
+        return real(host, port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with socket.create_server(("127.0.0.2", 0)) as inside:
+        led = f"http://rebinds.example:{inside.getsockname()[1]}/admin"
+        moved = b"HTTP/1.1 302 Found\r\nLocation: %s\r\n%sContent-Length: 0\r\n\r\n"
+        with server(moved % (led.encode(), kept)) as (url, _), client() as http:
+            for asked in (url, led):
+                with pytest.raises(PolicyError, match="inside this network"):
+                    http.get(asked, timeout=5)
+                peer, _ = inside.accept()
+                with peer:
+                    assert peer.recv(100) == b""
+
+
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi"])
 def test_closing_ends_what_other_threads_wait_for(sent: bytes) -> None:
     """Whether the head of the answer or its body does not come; and nothing is asked any more."""

@@ -1,6 +1,7 @@
 """What a link may have this machine ask: web seeds and trackers outside, none inside."""
 
 import contextlib
+import ipaddress
 import socket
 import struct
 import threading
@@ -15,10 +16,12 @@ from outlast.core.errors import MalformedError, UnreachableError
 from outlast.ops.pull_link import LinkWishes
 from outlast.swarm.client.announce import LinkAnnounce, TrackerRules, announce
 from outlast.swarm.client.link_hosts import LinkHosts
+from outlast.swarm.client.own_networks import is_own, own_networks
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent.magnet import Link
 from outlast.swarm.torrent.read import read_torrent
+from tests.net import Net, needs_lab
 from tests.swarm.seeds import Puller, client, make_torrent, write
 from tests.swarm.web_seeds import WebSeed
 
@@ -84,6 +87,54 @@ def test_an_allowed_network_is_no_more_than_that() -> None:
     ):
         assert hosts.admits(address) == allowed
         assert (hosts.filter().access(address) == 0) == allowed
+
+
+GLOBAL = ("2606:4700:1::1", "2606:4700:1::77", "1.2.3.4", "1.2.3.77")
+"""Addresses of the internet: of a machine, and of its neighbours."""
+
+
+@pytest.mark.net
+@needs_lab()
+def test_a_network_of_this_machine_is_inside_though_its_addresses_are_global() -> None:
+    """A home's IPv6 prefix leads to the same machines as its private addresses."""
+    with Net() as net:
+        host = net.lan().host("one")
+        with host.inside():
+            assert all(map(LinkHosts().admits, GLOBAL))
+            host.namespace.ip("address add 2606:4700:1::1/64 dev eth0 nodad")
+            host.namespace.ip("address add 1.2.3.4/24 dev lo")
+            hosts = LinkHosts()
+            for address in GLOBAL:
+                assert not hosts.admits(address)
+                assert hosts.filter().access(address) == 1
+            allowed = LinkHosts(["2606:4700:1::/64"])
+            assert [allowed.admits(address) for address in GLOBAL] == [True, True, False, False]
+            assert hosts.admits("2606:4700:2::1")
+            assert hosts.admits("1.2.4.4")
+            with pytest.raises(UnreachableError, match="inside this network"):
+                ask("http://[2606:4700:1::1]:9/announce", rules())
+
+
+def test_an_address_of_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its networks are not known."""
+    monkeypatch.setattr("outlast.swarm.client.link_hosts.own_networks", tuple)
+    monkeypatch.setattr("outlast.swarm.client.link_hosts.is_own", lambda a: a == "8.8.8.8")
+    assert not LinkHosts().admits("8.8.8.8")
+    assert not LinkHosts().admits("::ffff:8.8.8.8")
+    assert LinkHosts().admits("8.8.4.4")
+    assert LinkHosts(["8.8.8.8"]).admits("8.8.8.8")
+
+
+def test_a_network_that_is_most_of_the_internet_closes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As some tunnels have it."""
+    nets = [ipaddress.ip_network(text) for text in ("0.0.0.0/1", "2000::/3")]
+    monkeypatch.setattr("outlast.swarm.client.own_networks._version_4", lambda: nets[:1])
+    monkeypatch.setattr("outlast.swarm.client.own_networks._version_6", lambda: nets[1:])
+    assert own_networks() == ()
+    assert is_own("127.0.0.1")
+    assert not is_own("192.0.2.254")
 
 
 def test_a_web_seed_alone_will_do(folder: Path, puller: Puller) -> None:

@@ -67,7 +67,7 @@ class BucketSource:
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         self._admit(repo, timeout)
-        commit = self._commit(repo, plain_ref(ref))
+        commit, is_told = self._commit(repo, plain_ref(ref))
         revision = self._home.load(repo, commit)
         if revision is None:
             raise RevisionNotFoundError(f"{self.name} has no revision {ref[:60]!r} of {repo}")
@@ -75,24 +75,28 @@ class BucketSource:
         claims = RepoClaims(about.private, about.gated, about.tags, dict(about.facts))
         entries = (*revision.files, *revision.missing)
         held = frozenset(entry.path for entry in revision.files)
-        return Listing(repo, commit, entries, claims, unlisted=revision.unlisted, held=held)
+        told_by = self.name if is_told else ""
+        return Listing(repo, commit, entries, claims, revision.unlisted, held, told_by)
 
     def _admit(self, repo: RepoId, timeout: float | None) -> None:
         self._home.require()
         if self._everybody:
             self.check_access(repo, timeout)
 
-    def _commit(self, repo: RepoId, ref: str) -> GitOid:
+    def _commit(self, repo: RepoId, ref: str) -> tuple[GitOid, bool]:
+        """The commit that a ref, or its own start, names; and whether a node on the LAN alone said
+        so, as older versions copied such refs too.
+        """
         found = self._home.ref(repo, ref)
         if found is not None:
-            return found.commit
+            return found.commit, found.unconfirmed
         commits = self._home.commits(repo)
         if not commits:
             raise RepoNotFoundError(f"{self.name} has no {repo}")
         named = [commit for commit in commits if commit.hex.startswith(ref)]
         if len(ref) < MIN_PREFIX or len(named) != 1:
             raise RevisionNotFoundError(f"{self.name} has no revision {ref[:60]!r} of {repo}")
-        return named[0]
+        return named[0], False
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> Sequence[RemoteRef]:
         self._admit(repo, timeout)

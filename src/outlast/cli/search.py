@@ -20,6 +20,7 @@ from outlast.ops import search as ops
 from outlast.ops.claims import claims_of
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import peer_client
+from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
 from outlast.swarm.settings import HostPort, SwarmSettings
 
@@ -77,11 +78,15 @@ def search(
     every file.
 
     With --base, those models are found that say that they were made from one: adapters, merged
-    models and conversions. Catalogues do not tell that, and are not asked.
+    models and conversions. Catalogues do not tell that, and are not asked. Of a base that is
+    private or gated here, nodes on the LAN are not told: the peers that you named are asked.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         peers, lan = _where(words, run.config.swarm)
-        wanted = None if base is None else _manifest(run, base)
+        wanted, is_open = (None, True) if base is None else _manifest(run, base)
+        if lan and not is_open:
+            run.say(f"{base} may be private or gated: nodes on the LAN are not asked")
+            lan = False
         found = ops.search(
             query,
             peers,
@@ -97,13 +102,19 @@ def search(
         _print(run, found, listed)
 
 
-def _manifest(run: Session, base: str) -> Digest:
-    """The manifest that `base` names."""
-    if Digest.is_valid(base):
-        return Digest(base)
-    target = Target.parse(base)
+def _manifest(run: Session, base: str) -> tuple[Digest, bool]:
+    """The manifest that `base` names, and whether strangers may hear that it is known here."""
+    if not Digest.is_valid(base):
+        target = Target.parse(base)
+        with run.archive() as archive:
+            revision = archive.revision(target.repo, target.ref)
+            return revision.digest, archive.refs.may_tell(revision.repo)
+    digest = Digest(base)
+    if not Layout(run.config.home).manifest(digest).exists():
+        return digest, True
     with run.archive() as archive:
-        return archive.revision(target.repo, target.ref).digest
+        repo = load_manifest(archive.layout, digest).repo
+        return digest, archive.refs.may_tell(repo)
 
 
 def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort], bool]:

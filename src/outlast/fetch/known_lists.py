@@ -35,7 +35,8 @@ def unfinished(archive: Archive, repo: RepoId, ref: str, selection: Selection) -
             and archive.unconfirmed.get(repo, revision.id) is None
         ):
             about = archive.refs.about(repo)
-            facts = RepoClaims(about.private, about.gated, about.tags, {})
+            private = about.private or archive.refs.is_unsaid(repo)
+            facts = RepoClaims(private, about.gated, about.tags, {})
             entries = (*revision.files, *revision.missing)
             return Listing(repo, revision.id, entries, facts, revision.unlisted)
     return None

@@ -142,7 +142,8 @@ def _attempts(
         tellers = tellers_of(archive, place.repo)
         sources = [source for source in context.sources if may_learn(source, tellers)]
         if sources or context.coordinator is not None:
-            yield replace(context, sources=sources), place
+            unsaid = archive.refs.is_unsaid(place.repo)
+            yield replace(context, sources=sources, restricted=context.restricted or unsaid), place
 
 
 def _wrong_pieces(archive: Archive, entry: FileEntry) -> Sequence[int]:

@@ -22,6 +22,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import Summary
 from outlast.store.layout import CAPSULE_SUFFIX
+from outlast.store.records.refs import came_from_cache
 
 _TICK_NS: Final = 100_000_000
 """Within one tick of the file system's clock two changes share a time: it is not trusted yet."""
@@ -218,7 +219,8 @@ class Inventory:
         for ref in found:
             refs[ref.commit] = (*refs.get(ref.commit, ()), ref.name)
         unconfirmed = frozenset(ref.commit for ref in found if ref.unconfirmed)
-        return RepoState(refs, about.is_open, unconfirmed, about.is_stopped)
+        is_open = about.is_open and not came_from_cache(found)
+        return RepoState(refs, is_open, unconfirmed, about.is_stopped)
 
     def _look_at_plain(self) -> bool:
         known, changed = self._plain, False

@@ -43,6 +43,7 @@ from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
 from outlast.swarm.lan.election import Election
+from outlast.swarm.lan.knock import Knocking
 from outlast.swarm.schedule import Rates, rates_at
 from outlast.swarm.settings import SwarmSettings
 
@@ -105,6 +106,7 @@ class Node(Closing):
             static=self.session.set_static,
             tuning=tuning,
         )
+        self._knocking = Knocking(self._may_be_at)
         self._seeder = Seeder(archive, sharing, self.session, control.emit, self._cancel)
         self._threads: list[threading.Thread] = []
 
@@ -132,6 +134,7 @@ class Node(Closing):
         self._cancel.set()
         if self._beacon is not None:
             self._beacon.close()
+        self._knocking.close()
         self.contacts.close()
         self.wake()
         for thread in self._threads:
@@ -156,7 +159,18 @@ class Node(Closing):
         if self.election.hear(heard, now):
             self.speak()
             self.wake()
-        self.contacts.meet(heard.address, heard.peer_port, static=False)
+        if self.contacts.knows(heard.address, heard.peer_port):
+            self._may_be_at(heard.address, heard.peer_port)
+        else:
+            self._knocking.add(heard.address, heard.peer_port)
+
+    def _may_be_at(self, host: str, port: int) -> None:
+        self.contacts.meet(host, port, static=False)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many of the nodes that are heard on the LAN are invented."""
+        return self._knocking.is_crowded
 
     def _met(self) -> None:
         """A peer answered, or failed to."""

@@ -170,6 +170,10 @@ class Contacts:
         for name in hosts:
             self.meet(name, port, static=True)
 
+    def knows(self, host: str, port: int) -> bool:
+        """Whether an address is among those that are asked."""
+        return (host, port) in self._contacts
+
     def meet(self, host: str, port: int, *, static: bool) -> None:
         """A node may be at this address: it is asked, unless it is known."""
         with self._lock:

@@ -32,7 +32,7 @@ from outlast.ops.add import store_file
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.records.refs import Ref
+from outlast.store.records.refs import CACHE, Ref
 from outlast.store.words.accepted import WordKind
 from outlast.store.writer import WriteSession
 
@@ -177,8 +177,17 @@ class _Adoption:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         for name in cached.refs:
             if self._archive.refs.get(repo, name) is None:
-                self._archive.refs.put(writer, repo, Ref(name, commit, "cache", now))
+                self._archive.refs.put(writer, repo, Ref(name, commit, CACHE, now))
+        self._close_unsaid(writer, repo, commit)
         self.result.revisions.append(revision)
+
+    def _close_unsaid(self, writer: WriteSession, repo: RepoId, commit: GitOid) -> None:
+        """A model with a ref is known as one that a cache had (`Refs.is_unsaid`). One without any
+        that is new here counts as private until its hub says what it is.
+        """
+        refs = self._archive.refs
+        if not refs.list(repo) and self._archive.commits(repo) == [commit]:
+            refs.put_about(writer, repo, replace(refs.about(repo), private=True))
 
     def _take_word(
         self, writer: WriteSession, repo: RepoId, commit: GitOid, entries: list[FileEntry]

@@ -6,11 +6,11 @@ not prove that a hub ever served it under its name.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest
@@ -40,6 +40,7 @@ from outlast.store.records.refs import Ref
 _log = logging.getLogger(__name__)
 
 _MAIN: Final = "main"
+_Asked: TypeAlias = "tuple[Neighbour, Future[Revision]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +132,16 @@ def _hear(
     already: PeerSource | None = None,
 ) -> None:
     """Asks the nodes that are known now for what was signed about a manifest that is here; one was
-    asked `already`. One that knows it to be revoked offers it no more, and tells.
+    asked `already`. One that knows it to be revoked offers it no more, and tells. The manifest of a
+    private or gated model is named to static peers alone.
     """
-    if archive.layout.manifest(digest).exists():
-        others = [n.source for n in around.near() if already is None or n.source is not already]
-        take_statements(archive, load_manifest(archive.layout, digest), others, control)
+    if not archive.layout.manifest(digest).exists():
+        return
+    revision = load_manifest(archive.layout, digest)
+    may_tell = archive.refs.may_tell(revision.repo)
+    near = [n for n in around.near() if n.static or may_tell]
+    others = [n.source for n in near if already is None or n.source is not already]
+    take_statements(archive, revision, others, control)
 
 
 def _confirm(archive: Archive, plan: PullPlan, digest: Digest) -> None:
@@ -187,18 +193,14 @@ def _find(
     tuning: Tuning,
 ) -> tuple[Revision, PeerSource, bool]:
     """Asks all nodes, also those that appear meanwhile. The first answer is taken, because it is
-    compared with the digest. Returns the source too, and whether the model is restricted.
+    compared with the digest. Returns the source too, and whether the model is restricted: it may be
+    for static peers alone, so that nodes on the LAN hear of it when none of those has it.
     """
     until = time.monotonic() + (tuning.manifest_patience if patience is None else patience)
     pool = DaemonPool(tuning.manifest_threads, "ask")
-    asked: dict[bytes, tuple[Neighbour, Future[Revision]]] = {}
+    asked: dict[bytes, _Asked] = {}
     while True:
         control.cancel.check()
-        for neighbour in around.near():
-            if neighbour.node not in asked:
-                _log.debug("asking %s for the manifest %s", neighbour.source.name, digest)
-                future = pool.submit(neighbour.source.manifest, digest, tuning.manifest_answer)
-                asked[neighbour.node] = neighbour, future
         for neighbour, future in asked.values():
             if future.done() and future.exception() is None:
                 revision = future.result()
@@ -214,12 +216,30 @@ def _find(
                     neighbour.source,
                     _is_restricted(neighbour, revision, control, tuning),
                 )
-        waits = around.node.contacts.expects() or not all(
-            future.done() for _, future in asked.values()
-        )
-        if not waits and time.monotonic() > until:
+        late = time.monotonic() > until
+        for neighbour in _askable(around, asked, late=late):
+            _log.debug("asking %s for the manifest %s", neighbour.source.name, digest)
+            future = pool.submit(neighbour.source.manifest, digest, tuning.manifest_answer)
+            asked[neighbour.node] = neighbour, future
+        # New nodes can be invented for ever.
+        expects = around.node.contacts.expects() and time.monotonic() < until + tuning.search_within
+        if late and not expects and all(future.done() for _, future in asked.values()):
             raise _not_offered(digest, [future for _, future in asked.values()])
         control.cancel.wait(tuning.manifest_poll)
+
+
+def _askable(
+    around: Neighbourhood, asked: Mapping[bytes, _Asked], *, late: bool
+) -> list[Neighbour]:
+    """The nodes that are to be asked now: static peers, and those on the LAN when none of these may
+    has it, or is still to be found.
+    """
+    near = around.near()
+    expects = bool(around.node.settings.peers) and around.node.contacts.expects() and not late
+    waits = expects or any(
+        one.static and (one.node not in asked or not asked[one.node][1].done()) for one in near
+    )
+    return [one for one in near if one.node not in asked and (one.static or not waits)]
 
 
 def _is_restricted(

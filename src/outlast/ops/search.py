@@ -23,6 +23,7 @@ from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
+from outlast.swarm.lan.knock import Knocking
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ def search(
 ) -> Searched:
     """Asks the `peers` (host and port) and the nodes that `discover` finds, all at once, for models
     with `query` in their names, and with `base` for those that they say were made from the revision
-    of that manifest. Ends when all have answered, after at most `search_within` seconds.
+    of that manifest. Ends when all have answered, after at most `search_within` seconds, or
+    `search_crowded` where many of the nodes that are heard are invented.
     """
     asking = _Asking(query, base, http, tuning)
     for host, port in peers:
@@ -96,8 +98,8 @@ def search(
     if discover is None:
         asking.wait(cancel, 0.0)
     else:
-        with discover(asking.meet):
-            asking.wait(cancel, tuning.search_listen)
+        with Knocking(asking.meet) as knocking, discover(knocking.add):
+            asking.wait(cancel, tuning.search_listen, knocking)
     return asking.result()
 
 
@@ -109,7 +111,8 @@ class _Asking:
         self._base = base
         self._http = http
         self._tuning = tuning
-        self._until = time.monotonic() + tuning.search_within
+        self._began = time.monotonic()
+        self._until = self._began + tuning.search_within
         self._pool = DaemonPool(tuning.search_threads, "search")
         self._changed = threading.Condition()
         self._waiting: dict[_Address, str] = {}
@@ -201,12 +204,17 @@ class _Asking:
             raise UnreachableError("not asked: the time was over")
         return left
 
-    def wait(self, cancel: Cancel, listen: float) -> None:
-        """Waits until all nodes that are known after `listen` seconds answered, or time is over."""
+    def wait(self, cancel: Cancel, listen: float, knocking: Knocking | None = None) -> None:
+        """Waits until all nodes that are known after `listen` seconds answered, or time is over.
+        Among invented ones it takes longer to hear the others.
+        """
         listening = time.monotonic() + listen
         with self._changed:
             while (now := time.monotonic()) < self._until:
-                if not self._waiting and now >= listening:
+                listens = knocking is not None and (knocking.is_busy or knocking.is_crowded)
+                if knocking is not None and knocking.is_crowded:
+                    self._until = self._began + self._tuning.search_crowded
+                if not self._waiting and now >= listening and not listens:
                     return
                 cancel.check()
                 self._changed.wait(self._tuning.search_poll)

@@ -12,6 +12,9 @@ class Tuning:
     """Seconds that a search listens for neighbours; they answer a beacon in a fraction of that."""
     search_within: float = 5.0
     """Seconds after which a search ends, whether or not every node has answered."""
+    search_crowded: float = 12.0
+    """The same where many of the nodes that are heard are invented. Guess: a node that has heard
+    512 of them answers a new one after 5.3 s (`swarm.lan.beacon`), and may be missed once."""
     search_threads: int = 64
     """Nodes that a search asks at once."""
     search_nodes: int = 256

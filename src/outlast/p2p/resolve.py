@@ -75,7 +75,9 @@ def locate(
             if isinstance(error, PolicyError) or not isinstance(error, OutlastError):
                 raise error
         ended = asked is None or asked.done()
-        if (ended or waited > tuning.origin_grace) and votes.settled(waited):
+        if (ended or waited > tuning.origin_grace) and votes.settled(
+            waited, strangers=around.named
+        ):
             best = votes.best(strangers=around.named and (ended or _are_dark(sources, faults)))
             if best is not None:
                 text = _explain(best, votes, asked)
@@ -129,13 +131,19 @@ class _Votes:
         if self._passed_over:
             control.emit(Note("the nodes on the LAN were not asked: --from lan asks them"))
 
-    def settled(self, waited: float) -> bool:
-        """Whether no further answer is worth waiting for."""
+    def settled(self, waited: float, *, strangers: bool) -> bool:
+        """Whether no further answer is worth waiting for. Among invented nodes it takes longer to
+        hear `strangers`; but new ones can be invented for ever, so it is not waited for ever.
+        """
         if waited > self._tuning.stragglers and self.answers:
             return True
         if not all(future.done() for _, future in self._asked.values()):
             return False
+        if waited > self._tuning.find_longest:
+            return True
         if self._around.node.contacts.expects():
+            return False
+        if strangers and self._around.node.is_crowded and not self.answers:
             return False
         return waited > self._tuning.find_first or bool(self.answers)
 

@@ -132,6 +132,9 @@ class Tuning:
     find_first: float = 1.5
     """How long to wait for a first neighbour if no origin answers. Guess: an announcement, a
     question and an answer fit in."""
+    find_longest: float = 12.0
+    """After this long, nodes that may still come are not waited for. Guess: a node among 512 known
+    ones answers a new one after 5.3 s (`swarm.lan.beacon`), and may be missed once."""
     stragglers: float = 3.0
     """After this long, neighbours that are silent while others answered are ignored. Guess."""
     describe_timeout: float = 5.0

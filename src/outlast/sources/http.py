@@ -5,7 +5,6 @@ never carry a token to another host.
 import base64
 import contextlib
 import functools
-import ipaddress
 import logging
 import re
 import socket
@@ -14,6 +13,7 @@ import threading
 import time
 import urllib.request
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, Self
 from urllib.parse import unquote, urljoin
@@ -28,7 +28,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from outlast.core.addresses import host_of
+from outlast.core.addresses import host_of, is_outside
 from outlast.core.closing import Closing
 from outlast.core.errors import (
     BadConfigError,
@@ -40,7 +40,9 @@ from outlast.core.errors import (
 from outlast.sources.in_time import (
     POOLS,
     SOCKS_POOLS,
+    InwardError,
     OpenSockets,
+    peer_of,
     reading_in_time,
     telling,
 )
@@ -199,7 +201,9 @@ class HttpClient(Closing):
         self._tuning = tuning
         self._observe = observe
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, bool, bool], urllib3.PoolManager] = {}
+        self._outward: OrderedDict[tuple[str, str, int], None] = OrderedDict()
+        """Origins that a host on the internet redirected to: they are asked there alone."""
         self._sockets = OpenSockets()
         self._closed = False
         # A bundle that cannot be read is reported at once. The system's takes long to load, and
@@ -241,10 +245,13 @@ class HttpClient(Closing):
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location:
                 return Response(raw, url, tuple(hops), self._tuning)
+            peer = peer_of(raw)
             raw.close()
             hops.append(raw.headers)
             seen.add(url)
             url = self.led_to(url, location)
+            if peer and is_outside(peer):
+                self._keep_outward(url)
             if url in seen or len(hops) > self._tuning.redirects:
                 raise UnreachableError(f"{host_of(start)} redirects in a loop or too often")
 
@@ -283,6 +290,13 @@ class HttpClient(Closing):
         if host != source_host and self._proxy_for(target) is None:
             _refuse_inward(source_host, host)
         return target
+
+    def _keep_outward(self, url: str) -> None:
+        """From now on the origin of `url` is asked on the internet alone."""
+        with self._lock:
+            self._outward[origin(url)] = None
+            while len(self._outward) > self._tuning.signed_urls:
+                self._outward.popitem(last=False)
 
     def _send(
         self,
@@ -334,18 +348,20 @@ class HttpClient(Closing):
         with self._lock:
             if self._closed:
                 raise Cancelled("the connections are closed")
-            if (proxy, secure) not in self._pools:
-                self._pools[proxy, secure] = self._make_pool(proxy, secure=secure)
-            return self._pools[proxy, secure]
+            outward = not proxy and origin(url) in self._outward
+            key = proxy, secure, outward
+            if key not in self._pools:
+                self._pools[key] = self._make_pool(proxy, secure=secure, outward=outward)
+            return self._pools[key]
 
-    def _make_pool(self, proxy: str, *, secure: bool) -> urllib3.PoolManager:
+    def _make_pool(self, proxy: str, *, secure: bool, outward: bool) -> urllib3.PoolManager:
         maxsize = self.settings.connections
         if secure:
             self._context = self._context or _tls(None)
         context = self._context if secure else None
         if not proxy:
             direct = urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
-            direct.pool_classes_by_scheme = telling(POOLS, self._sockets)
+            direct.pool_classes_by_scheme = telling(POOLS, self._sockets, outward=outward)
             return direct
         try:
             if proxy.startswith("socks"):
@@ -392,6 +408,8 @@ def _reporting(url: str) -> Iterator[None]:
         yield
     except LocationParseError as error:
         raise MalformedError(f"not a URL: {url[:200]!r}") from error
+    except InwardError as error:
+        raise _inward(f"a host on the internet redirects to {host_of(url)}") from error
     except ReadTimeoutError as error:
         raise UnreachableError(f"{host_of(url)} stopped answering", may_be_limit=True) from error
     except urllib3.exceptions.SSLError as error:
@@ -421,21 +439,26 @@ def _plain(error: BaseException) -> str:
     return re.sub(r"<.*? at 0x[0-9a-f]+>:? ?", "", str(error)) or type(error).__name__
 
 
-def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _is_outside(host: str) -> bool:
+    """Whether all addresses of a name are of the internet."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UnreachableError(f"{host}: {error}") from error
-    return [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
+    return all(is_outside(str(entry[4][0])) for entry in found)
 
 
 def _refuse_inward(source: str, target: str) -> None:
-    """A host on the public internet may not send us to addresses inside our own network."""
-    if all(a.is_global for a in _addresses(source)) and not all(
-        a.is_global for a in _addresses(target)
-    ):
-        raise PolicyError(
-            f"{source} redirects to {target}, inside this network: refused",
-            hint="if this network wants a login, log in with a browser, and run the same command "
-            "again; else name another source with --from",
-        )
+    """A host on the public internet may not send us to addresses inside our own network. What names
+    lead to may change: the connection is looked at again when it is made (`_keep_outward`).
+    """
+    if _is_outside(source) and not _is_outside(target):
+        raise _inward(f"{source} redirects to {target}")
+
+
+def _inward(problem: str) -> PolicyError:
+    return PolicyError(
+        f"{problem}, inside this network: refused",
+        hint="if this network wants a login, log in with a browser, and run the same command "
+        "again; else name another source with --from",
+    )

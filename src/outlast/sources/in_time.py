@@ -15,11 +15,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
 
+from outlast.core.addresses import is_outside
 from outlast.sources.tuning import TUNING
 
 _LINGER = 10.0
 _SOCKET = "in_time"
 """Where an answer keeps its socket, which the connection forgets if the answer ends it."""
+_PEER = "came_from"
+"""Where it keeps the address of that."""
 
 
 def plain_socket(sock: object) -> socket.socket | None:
@@ -128,15 +131,34 @@ def reading_in_time(answer: urllib3.BaseHTTPResponse, seconds: float) -> Iterato
         yield
 
 
+def peer_of(answer: urllib3.BaseHTTPResponse) -> str:
+    """The IP address that an answer came from; empty where a proxy hides that."""
+    return str(vars(answer).get(_PEER, ""))
+
+
+class InwardError(Exception):
+    """A connection that was to go to the internet led to an address inside this network."""
+
+
 class HeadInTime(HTTPConnection):
-    """Status and headers have to come within `head_s` seconds."""
+    """Status and headers have to come within `head_s` seconds. A connection that goes `outward` is
+    made to addresses of the internet alone, whatever its name leads to by then.
+    """
 
     head_s = TUNING.head_s
+    outward = False
+    _peer = ""
     opened: Callable[[object], object] = staticmethod(bool)
     """Gets the socket of each connection that was made."""
 
     def connect(self) -> None:
         super().connect()
+        plain = plain_socket(self.sock)
+        self._peer = str(plain.getpeername()[0]) if plain is not None else ""
+        # By TLS, what is inside would have to have a certificate for the name as well.
+        if self.outward and not is_outside(self._peer):
+            self.close()
+            raise InwardError
         self.opened(self.sock)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
@@ -149,7 +171,7 @@ class HeadInTime(HTTPConnection):
             if answer is not None:
                 answer.close()
             raise
-        vars(answer)[_SOCKET] = sock
+        vars(answer).update({_SOCKET: sock, _PEER: self._peer})
         return answer
 
 
@@ -185,12 +207,15 @@ POOLS = {"http": _PlainPool, "https": _TlsPool}
 SOCKS_POOLS = {"http": _SocksPool, "https": _SocksTlsPool}
 
 
-def telling(pools: Mapping[str, type[HTTPConnectionPool]], sockets: OpenSockets) -> dict[str, Any]:
-    """The same pools, whose connections tell `sockets` of theirs."""
+def telling(
+    pools: Mapping[str, type[HTTPConnectionPool]], sockets: OpenSockets, *, outward: bool = False
+) -> dict[str, Any]:
+    """The same pools, whose connections tell `sockets` of theirs, and go `outward` alone or not."""
 
     def told(pool: type[HTTPConnectionPool]) -> type:
         known = pool.ConnectionCls
-        connection = type(known.__name__, (known,), {"opened": staticmethod(sockets.add)})
+        changed = {"opened": staticmethod(sockets.add), "outward": outward}
+        connection = type(known.__name__, (known,), changed)
         return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
     return {scheme: told(pool) for scheme, pool in pools.items()}

@@ -155,6 +155,16 @@ class LanTuning:
     know that an IPv6 address is no other machine's."""
     datagrams_in_all: int = 2000
     """Read per second, of all senders. Guess: several full LANs' worth."""
+    knock_s: float = 0.3
+    """In which a machine of the LAN takes a connection; no program has to run for that. Guess."""
+    knocks_at_once: int = 256
+    """Connections that are tried at the same time: 850 invented addresses a second. The kernel's
+    table of neighbours has room for 1,024."""
+    knocks_wait: int = 4096
+    """Addresses that wait to be tried: a bound against forged ones, some 300 bytes each."""
+    knocks_crowd: int = 64
+    """Addresses tried in vain that make a crowd of invented ones. Guess: nodes that ended without
+    a word are fewer."""
     senders: int = 512
     """Whose rate is remembered: as many as there are nodes remembered."""
     burst_s: float = 2.0

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -33,13 +34,14 @@ from outlast.sources.base import Listing, RepoClaims
 from outlast.store.archive import Archive
 from outlast.store.records.equals import Equal, Equals
 from outlast.store.records.facts import About
-from outlast.store.records.refs import Ref
+from outlast.store.records.refs import CACHE, Ref
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.tuning import TUNING
 from tests.ports import free_port
 from tests.serve.peers import COMMIT, NODE, OPEN, V1, Peer, Shares, archive_files, client
 from tests.sources.test_peer import Liar, said
+from tests.swarm.overheard import overhearing
 from tests.swarm.sites import until
 
 SOON = Tuning(answer=5.0, listen=0.0, poll=0.01)
@@ -379,6 +381,17 @@ class TestNodes:
     ) -> None:
         assert self.asked(home, lan, Teller("https://one", {"org/open": says})) == []
 
+    def test_what_a_cache_alone_had_may_be_private(
+        self, home: Archive, lan: list[tuple[str, int]]
+    ) -> None:
+        """Until a hub says what it is."""
+        with home.writer() as writer:
+            home.refs.put(writer, OPEN, Ref("main", COMMIT, CACHE))
+        assert self.asked(home, lan) == []
+        assert self.asked(home, lan, Teller("https://one", silent=True)) == []
+        hub = Teller("https://one", {"org/open": listed(home)})
+        assert self.asked(home, lan, hub) == [f"{V1}/node", f"{V1}/payloads"]
+
     def test_what_the_operator_does_not_share(
         self, home: Archive, lan: list[tuple[str, int]]
     ) -> None:
@@ -422,6 +435,34 @@ class TestNodes:
         assert [one.hub for one in equals.known] == ["https://one"]
         assert seen is not None
         assert len(seen.holders) == 2
+
+    def test_among_any_number_of_invented_ones(
+        self, home: Archive, peer: Peer, lan: list[tuple[str, int]]
+    ) -> None:
+        """They take connections, and answer nothing; a host has so many of them."""
+        with socket.create_server(("0.0.0.0", 0), backlog=4096) as silent:  # noqa: S104 - 127/8
+            port = silent.getsockname()[1]
+            lan += [(f"127.1.{n // 200}.{1 + n % 200}", port) for n in range(400)]
+            lan += [("127.2.0.1", port) for port in range(1, 100)]
+            lan.append(("127.0.0.1", peer.server.port))
+            tuning = replace(SOON, answer=60.0, first=0.2)
+            found = find(home, around=around(lan=True), tuning=tuning)
+        (one,) = found.others
+        assert one.state is HolderState.COMPLETE
+
+    def test_a_node_that_does_not_go_on_is_not_waited_for(
+        self, home: Archive, peer: Peer, lan: list[tuple[str, int]]
+    ) -> None:
+        """As many of them as are asked at once say who they are, and then nothing."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                liar = stack.enter_context(overhearing(holds="payloads"))
+                lan.append(("127.0.0.1", liar.port))
+            lan.append(("127.0.0.1", peer.server.port))
+            tuning = replace(SOON, stranger_threads=2, stranger=0.3, first=0.3, answer=60.0)
+            found = find(home, around=around(lan=True), tuning=tuning)
+        (one,) = found.others
+        assert one.state is HolderState.COMPLETE
 
     def test_a_node_with_nothing_is_counted(
         self, home: Archive, lan: list[tuple[str, int]]

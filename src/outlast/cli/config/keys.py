@@ -227,8 +227,8 @@ class SwarmSection(ConfigSection, frozen=True):
         Meaning(
             'Networks ("192.168.1.0/24") or addresses of your own in which trackers and web seeds '
             "of magnet links and .torrent files may be.",
-            more="Others are asked only at addresses of the internet "
-            "([why](share.md#a-magnet-link))",
+            more="Others are asked only at addresses of the internet, outside of this machine's "
+            "networks ([why](share.md#a-magnet-link))",
             default="none",
             at="swarm.link_hosts",
         ),

@@ -34,6 +34,7 @@ from outlast.core.policy import Action
 from outlast.features.bundle.archive_stream import payload_form
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.intake.judging import require_revision
+from outlast.intake.told_alone import confirmed_refs, refuse_told_alone
 from outlast.store.archive import Archive
 from outlast.store.evidence.catalogues import read_metadata
 from outlast.store.forms import StoredForm
@@ -166,18 +167,13 @@ def _revision(
             f"{repo} is {state} at its hub, so it is not exported",
             hint="--restricted exports it; its mark travels with it",
         )
-    if archive.unconfirmed.get(repo, revision.id) is not None:
-        raise PolicyError(
-            f"the files of {repo} are the word of a node on the LAN alone",
-            hint="pull it once from a hub or a static peer, then export it",
-        )
+    refuse_told_alone(archive, revision)
     if archive.drafts.load(repo, revision.id) is not None:
         raise NotArchivedError(
             f"{repo} at {revision.id.hex[:12]} is not complete here",
             hint="'outlast pull' fetches what is missing",
         )
-    refs = [ref.name for ref in archive.refs.list(repo) if ref.commit == revision.id]
-    return revision, refs
+    return revision, [ref.name for ref in confirmed_refs(archive, revision)]
 
 
 def _model(

@@ -31,6 +31,7 @@ from outlast.ops.holders import nodes, places, swarm
 from outlast.ops.holders.learned import equal_of, hub_of, seen_of
 from outlast.ops.holders.places import PlaceAnswer
 from outlast.ops.holders.rounds import Round, T
+from outlast.ops.holders.strangers import ask_strangers
 from outlast.ops.holders.tuning import TUNING, Tuning
 from outlast.ops.holders.values import Holder, HolderKind, HolderState, Located, WantedFiles
 from outlast.sources.base import Listing, Source
@@ -169,7 +170,7 @@ class _Locating:
         if archived is None and not deciding:
             deciding = [("a static peer", told) for told in self._ask_static()]
             listings += [told for _, told in deciding]
-        closed = refused or any(map(_is_closed, listings)) or self._is_closed_here()
+        closed = refused or any(map(_is_closed, listings)) or self._is_closed_here(bool(listings))
         closed = (closed and not self._around.share.restricted) or not self._is_given_out()
         if archived is not None:
             entries = (*archived.files, *archived.missing)
@@ -204,11 +205,15 @@ class _Locating:
             asked.ask(peer[0], work)
         return [answer for _, answer in asked.answers() if isinstance(answer, Listing)]
 
-    def _is_closed_here(self) -> bool:
-        """What cannot be read of a model that is here counts as private."""
+    def _is_closed_here(self, was_said: bool) -> bool:
+        """What cannot be read of a model that is here counts as private; so does what only a cache
+        of other programs had, unless it `was_said` by now what it is.
+        """
         if self._archive is None or not self._archive.commits(self._repo):
             return False
         refs = self._archive.refs
+        if not was_said and refs.is_unsaid(self._repo):
+            return True
         return not (refs.is_known(self._repo) and refs.about(self._repo).is_open)
 
     def _is_given_out(self) -> bool:
@@ -264,18 +269,17 @@ class _Locating:
             work = partial(nodes.ask_static, around.http, peer, static, tuning.answer, tuning)
             peers.ask(f"{peer[0]}:{peer[1]}", work)
         crowds: Round[Holder] = self._round()
-        strangers: Round[nodes.NodeAnswer] = self._round()
+        strangers: list[nodes.NodeAnswer] = []
         if around.lan and not wanted.closed:
             self._ask_swarms(wanted, crowds)
-            while (left := began + tuning.listen - time.monotonic()) > 0:
-                self._control.cancel.check()
-                self._control.cancel.wait(min(left, tuning.poll))
             question = nodes.NodeQuestion(wanted, refs, named=around.named)
-            for peer in met.all():
-                work = partial(
-                    nodes.ask_stranger, around.http, peer, question, tuning.answer, tuning
-                )
-                strangers.ask(f"{peer[0]}:{peer[1]}", work)
+            strangers = ask_strangers(
+                met,
+                lambda peer: nodes.ask_stranger(around.http, peer, question, tuning),
+                self._control,
+                listen_until=began + tuning.listen,
+                tuning=tuning,
+            )
         found, known = _static_rows(peers, set(self._own))
         near, silent = _near_rows(strangers, known)
         return [*found, *near, *self._swarm_rows(crowds)], silent
@@ -364,11 +368,11 @@ def _static_rows(
     return rows, known
 
 
-def _near_rows(asked: "Round[nodes.NodeAnswer]", known: set[bytes]) -> tuple[list[Holder], int]:
+def _near_rows(answers: Sequence[nodes.NodeAnswer], known: set[bytes]) -> tuple[list[Holder], int]:
     """The rows of nodes on the LAN that have something, and how many have nothing."""
     rows, silent = [], 0
-    for _, answer in asked.answers():
-        if not isinstance(answer, nodes.NodeAnswer) or answer.node in known:
+    for answer in answers:
+        if answer.node in known:
             continue
         known.add(answer.node)
         if answer.holder.files:

@@ -4,11 +4,13 @@ alone, unless the user named these too. Nothing that they say is proved by it.
 
 import contextlib
 import os
+import secrets
 import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import NotFoundError, OutlastError, UnreachableError, one_line
@@ -24,31 +26,60 @@ from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
+from outlast.swarm.lan.knock import Knocking
 from outlast.swarm.settings import HostPort
 
 _NOTE = 120
+_random = secrets.SystemRandom()
 
 
 class Met:
-    """The addresses of nodes that were heard on the LAN, a bounded number of them. Thread-safe."""
+    """The addresses of nodes that were heard on the LAN and wait to be asked. Any number can be
+    invented: a bounded number of them waits, further ones replace others, and a random one is next.
+    Thread-safe.
+    """
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._lock = threading.Lock()
-        self._found: dict[HostPort, None] = {}
+        self._met: set[HostPort] = set()
+        self._on_host: Counter[str] = Counter()
+        self._waiting: list[HostPort] = []
+        self.knocking: Final = Knocking(self.add)
+        """Finds those at which a machine is."""
 
     def add(self, host: str, port: int) -> None:
+        """A node may be there. It is asked once, however often it is heard."""
         with self._lock:
-            on_host = Counter(known for known, _ in self._found)
-            if (
-                len(self._found) < self._tuning.strangers
-                and on_host[host] < self._tuning.strangers_a_host
-            ):
-                self._found[host, port] = None
+            if (host, port) in self._met or self._on_host[host] >= self._tuning.strangers_a_host:
+                return
+            if len(self._waiting) >= self._tuning.strangers:
+                lost = self._take()
+                self._met.discard(lost)
+                self._on_host[lost[0]] -= 1
+            self._met.add((host, port))
+            self._on_host[host] += 1
+            self._waiting.append((host, port))
 
-    def all(self) -> list[HostPort]:
+    def take(self) -> HostPort | None:
+        """One that has not been asked yet; None if there is none now."""
         with self._lock:
-            return list(self._found)
+            return self._take() if self._waiting else None
+
+    def _take(self) -> HostPort:
+        number = _random.randrange(len(self._waiting))
+        self._waiting[number], self._waiting[-1] = self._waiting[-1], self._waiting[number]
+        return self._waiting.pop()
+
+    @property
+    def waits(self) -> int:
+        """How many have not been asked yet."""
+        return len(self._waiting)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many of those that are heard are invented: it takes longer to hear the others."""
+        return self.knocking.is_busy or self.knocking.is_crowded
 
 
 @contextlib.contextmanager
@@ -56,10 +87,10 @@ def listening(met: Met) -> Iterator[None]:
     """Hears nodes on the LAN while the block runs. They learn that a node is there, no more."""
 
     def heard(value: Heard) -> None:
-        met.add(value.address, value.peer_port)
+        met.knocking.add(value.address, value.peer_port)
 
     # They hear a port from us that refuses connections: who asks is not a node.
-    with socket.socket() as closed:
+    with socket.socket() as closed, met.knocking:
         closed.bind(("", 0))
         with Beacon(os.urandom(20), closed.getsockname()[1], heard):
             yield
@@ -114,12 +145,14 @@ def describe_static(
 
 
 def ask_stranger(
-    http: HttpClient, peer: HostPort, question: NodeQuestion, timeout: float, tuning: Tuning
+    http: HttpClient, peer: HostPort, question: NodeQuestion, tuning: Tuning
 ) -> NodeAnswer:
-    """Asks a node that was heard on the LAN, which has a moment to say who it is."""
+    """Asks a node that was heard on the LAN, which has a moment to say who it is, and little more
+    for the rest: others wait for their turn.
+    """
     source = PeerSource(http, *peer)
-    node = source.node(min(timeout, tuning.first)).node
-    return NodeAnswer(node, _holder(source, question, timeout, tuning))
+    node = source.node(tuning.first).node
+    return NodeAnswer(node, _holder(source, question, tuning.stranger, tuning))
 
 
 def sources_of(http: HttpClient, peer: HostPort, tuning: Tuning) -> list[PeerSource]:

@@ -19,11 +19,16 @@ class Tuning:
     threads: int = 32
     """Holders that are asked at once."""
     strangers: int = 256
-    """Nodes on the LAN that are asked: a bound against forged ones."""
+    """Nodes heard on the LAN that wait to be asked: more than it has, a bound for forged ones."""
     strangers_a_host: int = 8
+    stranger_threads: int = 64
+    """Nodes on the LAN that are asked at once: in `first`, all that can wait get their turn in a
+    third of `answer`."""
+    stranger: float = 3.0
+    """Time in which a node on the LAN has to answer each further question."""
     addresses: int = 4
     """Addresses that are tried of one static peer."""
-    first: float = 1.5
+    first: float = 0.8
     """Time in which a node on the LAN has to say who it is."""
     blobs: int = 2000
     """Files that a node is asked for, the largest first: two requests."""

@@ -11,12 +11,13 @@ from outlast.codec.hashing import TreeHasher
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, NotArchivedError, RefusedByRulesError
-from outlast.core.events import FileDone, Planned, Progress
+from outlast.core.events import FileDone, Note, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.policy import Action
 from outlast.fetch.salvage import noted_tree
 from outlast.intake.judging import judge, require_revision
+from outlast.intake.told_alone import confirmed_refs, is_told_alone, refuse_told_alone
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
 from outlast.store.reading import BlobReader
@@ -47,11 +48,14 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
     there already is not sent again, so that the same call goes on after an interruption. Each blob
     is hashed before its last bytes leave.
 
+    What a node on the LAN alone said has no mark there, so it stays here.
+
     Raises :class:`RefusedByRulesError` before the first byte where the rules do not allow one of
-    them, :class:`NotArchivedError` where files of a revision are still to come,
+    them, :class:`PolicyError` where a target is a stranger's word alone,
+    :class:`NotArchivedError` where files of a revision are still to come,
     :class:`CorruptError` where a blob is damaged here: then nothing of it is there.
     """
-    revisions = [*_chosen(archive, targets)]
+    revisions = [*_chosen(archive, targets, control)]
     for revision in revisions:
         require_revision(archive, Action.EXPORT, revision)
     home.begin()
@@ -64,7 +68,7 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
             for entry in revision.files:
                 control.cancel.check()
                 sender.send_file(entry)
-            refs = [r for r in archive.refs.list(revision.repo) if r.commit == revision.id]
+            refs = confirmed_refs(archive, revision)
             home.put_revision(revision, archive.refs.about(revision.repo), refs)
             manifest = revision.digest
             statements += home.put_statements(manifest, archive.attestations.of(manifest))
@@ -72,15 +76,21 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
     return Copied(tuple(revisions), *done, statements)
 
 
-def _chosen(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:
+def _chosen(archive: Archive, targets: Sequence[Target], control: Control) -> Iterator[Revision]:
     if not targets:
         for line in archive.summaries():
             revision = archive.load(line.repo, line.revision)
-            if revision is not None and not archive.drafts.exists(line.repo, line.revision):
+            if revision is None or archive.drafts.exists(line.repo, line.revision):
+                continue
+            if is_told_alone(archive, revision):
+                named = f"{revision.repo}@{revision.id.hex[:12]}"
+                control.emit(Note(f"{named} is not copied: no hub has confirmed it"))
+            else:
                 yield revision
         return
     for target in targets:
         revision = archive.revision(target.repo, target.ref)
+        refuse_told_alone(archive, revision)
         if archive.drafts.exists(revision.repo, revision.id):
             raise NotArchivedError(
                 f"{target}: {len(revision.missing)} files are still to come",

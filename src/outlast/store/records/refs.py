@@ -19,6 +19,10 @@ from outlast.store.writer import WriteSession
 ABOUT: Final = ".about"
 
 
+CACHE: Final = "cache"
+"""The source of the refs of what was adopted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs).
@@ -46,6 +50,11 @@ class Ref:
         if self.unconfirmed:
             document["unconfirmed"] = True
         return json.dumps(document, sort_keys=True).encode() + b"\n"
+
+
+def came_from_cache(refs: Sequence[Ref]) -> bool:
+    """Whether refs of a model are here, and all of them as a cache of other programs had them."""
+    return bool(refs) and all(ref.source == CACHE for ref in refs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,18 @@ class Refs:
         """
         about = self.about(repo)
         return about.is_open and not about.is_stopped
+
+    def is_unsaid(self, repo: RepoId) -> bool:
+        """Whether a model came from a cache of other programs alone, which does not tell whether
+        its hub calls it private or gated: no hub was asked for it from here.
+        """
+        return came_from_cache(self.list(repo))
+
+    def may_tell(self, repo: RepoId) -> bool:
+        """Whether nodes that no operator named may hear of a model: its hub calls it public, or it
+        has none.
+        """
+        return self.is_open(repo) and not self.is_unsaid(repo)
 
     def is_known(self, repo: RepoId) -> bool:
         """Whether what is written down of a model can be read."""

@@ -59,6 +59,7 @@ class LinkSession(Closing):
         del self._session  # its destructor waits for the disk
 
     def add(self, params: lt.add_torrent_params) -> lt.torrent_handle:
+        self._session.set_ip_filter(self._hosts.filter())  # networks come and go
         return self._session.add_torrent(params)
 
     def remove(self, handle: lt.torrent_handle) -> None:

@@ -108,15 +108,22 @@ class OwnCopies:
             commit = self._archive.find_commit(repo, line.ref)
         except NotFoundError:
             return None
-        known = self._archive.index.manifests_of(repo, commit) if commit is not None else []
+        if commit is None or self._archive.unconfirmed.get(repo, commit) is not None:
+            return None
+        known = self._archive.index.manifests_of(repo, commit)
         return known[0] if known else None
 
     def _held(self, memory: Memory, asked: Sequence[Digest]) -> Iterator[Digest]:
-        """The manifests of which each file is here, and may be had by static peers."""
+        """The manifests of which each file is here, and may be had by static peers. Not what a node
+        on the LAN alone said: a copy of that, by its digest, would have no mark.
+        """
+        told = self._archive.unconfirmed.all()
         offered = [offer.manifest for offer in self._sharing.offers(trusted=True)]
         for digest in dict.fromkeys((*offered, *asked, *memory.taken)):
             if self._is_here(digest, memory):
-                yield digest
+                revision = self._revision(memory.covers.get(digest, digest))
+                if (revision.repo, revision.id) not in told:
+                    yield digest
 
     def _is_here(self, digest: Digest, memory: Memory) -> bool:
         stands = memory.covers.get(digest, digest)

@@ -75,10 +75,9 @@ def _candidates(archive: Archive, digest: Digest, ask: Askable) -> Iterator[byte
         yield from one_bit(archive.layout.manifest(digest).read_bytes(), digest)
     rows = (row for row in archive.index.summaries() if row.digest == digest)
     summary = next(rows, None)
-    about = None if summary is None else archive.refs.about(summary.repo)
-    is_open = about is not None and about.is_open and not about.is_stopped
+    may_tell = summary is not None and archive.refs.may_tell(summary.repo)
     for neighbour in ask.around.near() if ask.around is not None else ():
-        if neighbour.static or is_open:
+        if neighbour.static or may_tell:
             with contextlib.suppress(*SOURCE_FAULTS):
                 yield neighbour.source.manifest(digest, _DESCRIBES).to_bytes()
     if summary is not None:

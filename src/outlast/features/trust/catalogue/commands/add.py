@@ -25,7 +25,10 @@ from outlast.features.trust.catalogue.making.staging import (
     read_staged,
     write_staged,
 )
+from outlast.intake.told_alone import is_told_alone, refuse_told_alone, refuse_told_ref
 from outlast.store.archive import Archive
+
+_MAIN = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ Exit status:
     "--all",
     "everything",
     is_flag=True,
-    help="All complete revisions of the archive that are neither private nor gated",
+    help="All complete revisions of the archive that are neither private nor gated, nor the word "
+    "of a node on the LAN alone",
 )
 @click.option(
     "--source",
@@ -106,7 +110,7 @@ def add(
             own = read_own(where, shared.now())
             staged = read_staged(where)
             known = _KnownRevision({e.name.path: e for e in own.entries()} | staged.added)
-            revisions = _revisions(archive, targets, everything=everything)
+            revisions = _revisions(archive, targets, everything=everything, listed=not remove)
             count = 0
             for revision in revisions:
                 run.control.cancel.check()
@@ -130,15 +134,24 @@ def _no_catalogue(where: Path) -> AbstractContextManager[None]:
     raise NotFoundError(f"no catalogue in {where}", hint="'outlast catalogue init' makes one")
 
 
-def _revisions(archive: Archive, targets: Iterable[Target], *, everything: bool) -> list[Revision]:
+def _revisions(
+    archive: Archive, targets: Iterable[Target], *, everything: bool, listed: bool
+) -> list[Revision]:
+    """What was named, or all. What is to be `listed` is not the word of a stranger alone."""
     if not everything:
-        return [archive.revision(target.repo, target.ref) for target in targets]
+        named = [(target, archive.revision(target.repo, target.ref)) for target in targets]
+        for target, revision in named if listed else ():
+            refuse_told_alone(archive, revision)
+            refuse_told_ref(archive, revision.repo, target.ref or _MAIN)
+        return [revision for _, revision in named]
     found = []
     for summary in archive.summaries():
         about = archive.refs.about(summary.repo)
         is_whole = summary.digest is not None and not summary.partial
         if is_whole and about.is_open and not about.is_stopped:
-            found.append(archive.revision(summary.repo, summary.revision.hex))
+            revision = archive.revision(summary.repo, summary.revision.hex)
+            if not is_told_alone(archive, revision):
+                found.append(revision)
     return found
 
 
