@@ -9,8 +9,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -226,7 +226,8 @@ class FolderSource:
         pool = DaemonPool(self._tuning.folder_askers, "sizes")
         until = time.monotonic() + self._tuning.listing_s
         asked = [
-            (path, pool.submit(partial(self._size, folder, path, timeout, until))) for path in paths
+            (path, pool.submit(copy_context().run, self._size, folder, path, timeout, until))
+            for path in paths
         ]
         try:
             return [(path, future.result()) for path, future in asked]

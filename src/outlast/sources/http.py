@@ -41,6 +41,7 @@ from outlast.sources.in_time import (
     POOLS,
     SOCKS_POOLS,
     OpenSockets,
+    check_ended,
     reading_in_time,
     telling,
 )
@@ -154,6 +155,7 @@ class Response:
                 try:
                     part = self._some(limit - len(data), left)
                 except TimeoutError:
+                    check_ended()
                     raise self._too_slow() from None
                 if not part:
                     break
@@ -292,6 +294,7 @@ class HttpClient(Closing):
         timeout: float | None,
         body: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        check_ended()
         limits = urllib3.Timeout(
             connect=min(timeout or self.settings.connect_timeout, self.settings.connect_timeout),
             read=timeout or self.settings.read_timeout,
@@ -392,15 +395,21 @@ def _reporting(url: str) -> Iterator[None]:
         yield
     except LocationParseError as error:
         raise MalformedError(f"not a URL: {url[:200]!r}") from error
-    except ReadTimeoutError as error:
-        raise UnreachableError(f"{host_of(url)} stopped answering", may_be_limit=True) from error
-    except urllib3.exceptions.SSLError as error:
-        raise UnreachableError(
+    except (HTTPError, OSError) as error:
+        check_ended()
+        raise _failure(url, error) from error
+
+
+def _failure(url: str, error: Exception) -> UnreachableError:
+    """What a request that failed below HTTP means."""
+    if isinstance(error, ReadTimeoutError):
+        return UnreachableError(f"{host_of(url)} stopped answering", may_be_limit=True)
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return UnreachableError(
             f"{host_of(url)}: no trusted TLS connection: {error}",
             hint="set SSL_CERT_FILE if your network uses its own certificates",
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise UnreachableError(f"{host_of(url)}: {_plain(error)}", may_be_limit=True) from error
+        )
+    return UnreachableError(f"{host_of(url)}: {_plain(error)}", may_be_limit=True)
 
 
 def _plain(error: BaseException) -> str:
