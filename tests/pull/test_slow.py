@@ -118,11 +118,15 @@ def test_headers_that_drip_from_the_first_source(
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", CHUNKED + b"2;extension="])
-def test_one_that_drips_is_left_when_the_next_has_answered(hub: HubSim, head: bytes) -> None:
+def test_one_that_drips_is_left_when_the_next_has_answered(
+    hub: HubSim, head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Long before its time is over; and its connection is not kept."""
     ended = threading.Event()
+    monkeypatch.setattr(HeadInTime, "head_s", 1000.0)
     with dripping(head, ended) as url:
-        sources = [HubSource(client(), url), HubSource(client(), hub.url)]
+        http = HttpClient(HttpSettings(read_timeout=1000.0), tuning=Tuning(head_s=1000.0))
+        sources = [HubSource(http, url), HubSource(http, hub.url)]
         tuning = replace(TUNING, next_source_after=0.05)
         control, patience = Control(), Patience(tries=1)
         found = describe(

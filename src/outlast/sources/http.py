@@ -103,11 +103,18 @@ class Response:
         buffer[: len(data)] = data
         return len(data)
 
-    def read_all(self, limit: int, within: float | None = None) -> bytes:
+    def read_all(
+        self,
+        limit: int,
+        within: float | None = None,
+        large: Callable[[int, float], None] | None = None,
+    ) -> bytes:
         """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds. Some
         servers compress with gzip though asked not to: that is undone, within the same limit.
+        `large` is told once, if more comes than of a small document: how many bytes that may be in
+        memory, and the seconds that are left. It may wait, and may raise.
         """
-        data = self._read_soon(limit + 1, within or self._tuning.answer_s)
+        data = self._read_soon(limit + 1, within or self._tuning.answer_s, large)
         if len(data) > limit:
             raise MalformedError(f"{host_of(self.url)} sent more than {limit} bytes of metadata")
         if self.length is not None and len(data) < self.length:
@@ -142,7 +149,9 @@ class Response:
         with reading_in_time(self._raw, seconds):
             return self._raw.read1(limit, decode_content=False)
 
-    def _read_soon(self, limit: int, seconds: float) -> bytes:
+    def _read_soon(
+        self, limit: int, seconds: float, large: Callable[[int, float], None] | None
+    ) -> bytes:
         """Up to `limit` bytes, however slowly they drip in. A transient error after `seconds`, and
         before if fewer come in a second than the least.
         """
@@ -160,6 +169,11 @@ class Response:
                 if not part:
                     break
                 data += part
+                if large is not None and len(data) > self._tuning.small_document:
+                    asked = time.monotonic()
+                    large(self._most(limit), max(0.0, until - asked))
+                    began += time.monotonic() - asked  # it was not the server that was slow
+                    large = None
                 if len(data) == self.length:
                     break  # slow or not, nothing is left to wait for
                 now = time.monotonic()
@@ -167,6 +181,12 @@ class Response:
                 if now > until or behind > self._tuning.least_bytes:
                     raise self._too_slow()
         return bytes(data)
+
+    def _most(self, limit: int) -> int:
+        """Bytes that the body may have in memory."""
+        if self.encoding or self.length is None:
+            return limit
+        return min(limit, self.length)
 
     def _too_slow(self) -> UnreachableError:
         return UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
