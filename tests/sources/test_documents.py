@@ -212,12 +212,12 @@ class TestRoom:
 class TestAnswers:
     """What is claimed for an answer, and when."""
 
-    def claims(self, port: int, limit: int, **tuning: Any) -> list[int]:
+    def claims(self, port: int, limit: int, wait: float = 0.0, **tuning: Any) -> list[int]:
         found: list[int] = []
 
         def claim(size: int, _seconds: float) -> None:
             found.append(size)
-            threading.Event().wait(0.2)
+            threading.Event().wait(wait)
 
         http = HttpClient(HttpSettings(proxies={}), tuning=Tuning(**tuning))
         with http.get(f"http://127.0.0.1:{port}/outlast-manifest.json") as response:
@@ -230,9 +230,14 @@ class TestAnswers:
     def test_as_much_as_it_says_to_have(self, port: int) -> None:
         assert self.claims(port, 10_000, small_document=10) == [len(MANIFEST)]
 
-    def test_a_wait_for_room_does_not_count_as_slowness(self, port: int) -> None:
-        strict = {"least_rate": 10_000, "least_bytes": 1}
-        assert self.claims(port, 10_000, small_document=10, **strict) == [len(MANIFEST)]
+    def test_a_wait_for_room_does_not_count_as_slowness(
+        self, port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor what the socket holds meanwhile."""
+        body = b" " * (3 << 20)
+        monkeypatch.setattr(Server, "always", body)
+        strict = {"least_rate": 5_000_000, "least_bytes": 8_000_000}
+        assert self.claims(port, len(body), wait=2.0, **strict) == [len(body)]
 
 
 BOMBS: dict[str, Callable[[int], bytes]] = {
