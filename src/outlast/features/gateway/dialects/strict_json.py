@@ -36,7 +36,8 @@ class NotStrictError(ValueError):
 def parse_strict(body: bytes, *, limit: int = BODY) -> Any:
     """The value of a JSON text of at most `limit` bytes. Raises :class:`NotStrictError` for other
     bytes, and for a key that is given twice, NaN and infinities, numbers beyond 64 bits, more than
-    :data:`DEPTH` levels, :data:`CONTAINERS` or :data:`VALUES`, half surrogates, a byte order mark, and UTF-8 that is none.
+    :data:`DEPTH` levels, :data:`CONTAINERS` or :data:`VALUES`, half surrogates, a byte order mark,
+    and UTF-8 that is none.
     """
     if len(body) > limit:
         raise NotStrictError(f"it has more than {limit} bytes")
