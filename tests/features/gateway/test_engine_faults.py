@@ -30,7 +30,7 @@ def test_an_engine_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     backend: Any = object.__new__(engines.LocalBackend)
     backend._session = object()
     running: Any = SimpleNamespace(loaded=None, engine=None)
-    with pytest.raises(Fault, match="No such file") as fault:
+    with pytest.raises(Fault, match="does not answer") as fault:
         asyncio.run(backend._ask(running, "chat", {}, None, 1.0))
     assert fault.value.kind is FaultKind.ENGINE
     assert "someone" not in str(fault.value)
