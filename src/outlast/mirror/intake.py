@@ -202,7 +202,9 @@ class Admission:
             threading.Thread(target=self._watch, name="turns", daemon=True).start()
 
     def _watch(self) -> None:
-        """Looks again and again while a large file waits: nothing else tells of clients that go."""
+        """Looks again and again while a file waits: nothing else tells of clients that go, and of
+        hubs that are slow.
+        """
         while True:
             time.sleep(self._tuning.look)
             with self._lock:

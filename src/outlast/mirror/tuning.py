@@ -31,6 +31,9 @@ class MirrorTuning:
     comes in one request."""
     small_fetches: int = 6
     """Small files fetched at once, beside the others. Guess."""
+    small_within: float = 10.0
+    """A small file that takes longer counts as a large one from then on: its hub is slow, and keeps
+    no other small files waiting. As `fetch` asks a second source for it."""
     fetches_each: int = 256
     """Files of one asker that are fetched or wait for it. Guess: more than any client asks for at
     once."""
