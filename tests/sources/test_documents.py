@@ -1,4 +1,4 @@
-"""Large JSON documents: how many are in memory at the same time, whoever sends them."""
+"""Large JSON documents: how many are in memory at the same time, from any number of sources."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import Cancelled, ExhaustedError, OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
-from outlast.sources import documents
-from outlast.sources.documents import ROOM, Room, read_json
+from outlast.sources.documents import large
+from outlast.sources.documents.large import ROOM, Room, read_json
 from outlast.sources.folder import FolderSource
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
@@ -124,9 +124,9 @@ def test_large_documents_are_parsed_one_at_a_time(
         with counted.running():
             return parse(*args, **more)
 
-    monkeypatch.setattr(documents, "load_json", load)
+    monkeypatch.setattr(large, "load_json", load)
     monkeypatch.setattr(manifest, "load_json", load)
-    monkeypatch.setattr(documents, "TUNING", replace(TUNING, small_document=1))
+    monkeypatch.setattr(large, "TUNING", replace(TUNING, small_document=1))
     http = HttpClient(HttpSettings(proxies={}), tuning=Tuning(small_document=1))
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(SOURCES[kind](http, port).describe, REPO, "main") for _ in range(6)]
@@ -155,7 +155,7 @@ class TestRoom:
     @pytest.fixture
     def room(self, monkeypatch: pytest.MonkeyPatch) -> Room:
         room = Room(100)
-        monkeypatch.setattr(documents, "ROOM", room)
+        monkeypatch.setattr(large, "ROOM", room)
         return room
 
     def read(self, body: Any, within: float = SECONDS) -> object:

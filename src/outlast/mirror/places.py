@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
-class _Asked:
+class _Place:
     """A question that has a place since `began` (by the clock of the places)."""
 
     began: float
@@ -39,7 +39,7 @@ class Places:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[object] = deque()
-        self._asked: list[_Asked] = []
+        self._asked: list[_Place] = []
         """In the order in which they began."""
         self._watched = False
         """Whether a thread looks at how long the questions take."""
@@ -50,7 +50,7 @@ class Places:
         ticket = object()
 
         def run() -> T:
-            asked = _Asked(self._clock())
+            asked = _Place(self._clock())
             with self._lock:
                 self._waiting.remove(ticket)
                 self._asked.append(asked)
@@ -89,7 +89,7 @@ class Places:
             for asked in ending:
                 asked.sockets.close()
 
-    def _overdue(self) -> list[_Asked]:
+    def _overdue(self) -> list[_Place]:
         """The questions to end: no more than wait, the oldest first."""
         going = [one for one in self._asked if not one.sockets.closed]
         room = len(self._waiting) - (len(self._asked) - len(going))

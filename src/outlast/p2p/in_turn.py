@@ -18,7 +18,7 @@ _LOOK: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked(Generic[T]):
+class _Turn(Generic[T]):
     """A source that is being asked, by its number."""
 
     number: int
@@ -39,7 +39,7 @@ def in_turn(
     their connections too. Raises :class:`Cancelled`.
     """
     waiting = deque(enumerate(sources))
-    asked: list[_Asked[T]] = []
+    asked: list[_Turn[T]] = []
     due = time.monotonic()
     try:
         while waiting or asked:
@@ -61,11 +61,11 @@ def in_turn(
             one.sockets.close()
 
 
-def _begin(ask: Callable[[int, Source], T], number: int, source: Source) -> _Asked[T]:
+def _begin(ask: Callable[[int, Source], T], number: int, source: Source) -> _Turn[T]:
     sockets = OpenSockets()
 
     def work() -> T:
         QUESTION.set(sockets)
         return ask(number, source)
 
-    return _Asked(number, beside(work), sockets)
+    return _Turn(number, beside(work), sockets)

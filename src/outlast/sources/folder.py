@@ -37,7 +37,7 @@ from outlast.sources.base import (
     as_everybody_sees,
     listing_id,
 )
-from outlast.sources.documents import ROOM, Claim, parsing
+from outlast.sources.documents.large import ROOM, Claim, parsing
 from outlast.sources.http import Getter, Response
 from outlast.sources.kinds import ITSELF
 from outlast.sources.listed_files import ListedFiles

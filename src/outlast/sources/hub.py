@@ -27,10 +27,10 @@ from outlast.core.errors import (
 from outlast.core.manifest import MAX_FILES, FileEntry
 from outlast.core.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, as_everybody_sees
-from outlast.sources.documents import read_json
+from outlast.sources.documents.hub_says import read_description, read_refs, read_tree
+from outlast.sources.documents.large import read_json
 from outlast.sources.git.upload_pack import GitRepository
 from outlast.sources.http import HttpClient, Response
-from outlast.sources.hub_documents import read_description, read_refs, read_tree
 from outlast.sources.hub_watch import HubWatch
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
 from outlast.sources.redirects import Redirects

@@ -34,7 +34,7 @@ from outlast.sources.base import (
     as_everybody_sees,
     listing_id,
 )
-from outlast.sources.documents import read_json
+from outlast.sources.documents.large import read_json
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.listed_files import ListedFiles
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded

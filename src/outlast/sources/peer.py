@@ -31,7 +31,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.core.offer import Offer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
-from outlast.sources.documents import ROOM, parsing, read_json
+from outlast.sources.documents.large import ROOM, parsing, read_json
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.peer_documents import (
     CopiesSaid,

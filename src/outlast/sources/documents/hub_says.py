@@ -15,7 +15,7 @@ _REFS: Final = ("branches", "tags", "converts", "pullRequests")
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class HubDescription:
     """What a hub says of a revision. `spelled` is the name that it gives the model, `names` are the
     paths of the files; `entries` is None where sizes or digests are lacking. `held` are the paths
     that a mirror has itself; None where the server does not tell. `partial`: it has not all files
@@ -40,12 +40,12 @@ class TreePage:
     entries: list[FileEntry]
 
 
-def read_description(info: object) -> Description:
+def read_description(info: object) -> HubDescription:
     if not isinstance(info, dict):
         raise MalformedError("the hub's description is no object")
     commit = GitOid(str(info.get("sha")))
     names, entries = _siblings(info.get("siblings"))
-    return Description(
+    return HubDescription(
         commit=commit,
         spelled=str(info.get("id"))[:300],
         names=names,
