@@ -69,7 +69,7 @@ class Server(BaseHTTPRequestHandler):
     always: ClassVar[bytes] = b""
 
     def do_GET(self) -> None:
-        found = next((told for part, told in ANSWERS.items() if part in self.path), {})
+        found: Any = next((told for part, told in ANSWERS.items() if part in self.path), {})
         body = self.always or (found if isinstance(found, bytes) else json.dumps(found).encode())
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
