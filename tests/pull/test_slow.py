@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from outlast.core.control import Control
 from outlast.core.errors import UnreachableError
 from outlast.core.events import FileDone
 from outlast.core.names import RepoId
+from outlast.core.threads import beside
 from outlast.fetch.source_state import Patience
 from outlast.p2p.resolve import describe
 from outlast.p2p.tuning import TUNING
@@ -106,6 +108,14 @@ def test_access_that_drips(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None
         hub = HubSource(HttpClient(HttpSettings()), url)
         with pytest.raises(UnreachableError):
             hub.check_access(RepoId.parse("org/name"), timeout=0.3)
+
+
+def test_what_a_request_may_take_bounds_its_head_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its bytes comes in time."""
+    monkeypatch.setattr(HeadInTime, "head_s", 1000.0)
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
+        asked = beside(partial(client().get, url, timeout=0.2))
+        assert isinstance(asked.exception(SECONDS), UnreachableError)
 
 
 def test_headers_that_drip_from_the_first_source(
