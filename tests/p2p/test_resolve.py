@@ -25,7 +25,7 @@ from outlast.core.events import Event, Note
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.source_state import Patience
-from outlast.p2p.resolve import locate
+from outlast.p2p.resolve import describe, locate
 from outlast.p2p.tuning import Tuning
 from outlast.sources.base import Listing, RepoClaims
 
@@ -60,7 +60,14 @@ class Teller:
         return self.says
 
 
-SOON = Tuning(origin_grace=0.2, find_first=0.15, find_longest=0.6, stragglers=0.3, poll=0.01)
+SOON = Tuning(
+    origin_grace=0.2,
+    find_first=0.15,
+    find_longest=0.6,
+    stragglers=0.3,
+    poll=0.01,
+    next_source_after=0.05,
+)
 """The same order of patience, all of it short."""
 
 
@@ -272,3 +279,52 @@ class TestVotes:
     def test_a_bug_is_not_hidden(self, ask: Asked, wrong: type[Exception]) -> None:
         with pytest.raises(wrong):
             ask(Teller("hub", wrong("bug")), Teller("a", listing(ONE)))
+
+
+class TestSeveralSources:
+    """No node is around."""
+
+    def describe(self, ask: Asked, *sources: Teller, patience: int = 1) -> Any:
+        control = Control(ask.events.append, ask.cancel)
+        found: list[Any] = [*sources]
+        return describe(found, REPO, "main", Patience(tries=patience), control, tuning=SOON)
+
+    def test_one_that_is_silent_for_ever_is_not_waited_for(self, ask: Asked) -> None:
+        first, second = silent("a", listing(ONE)), Teller("b", listing(OTHER))
+        found, source = self.describe(ask, first, second)
+        assert (found.commit, source) == (OTHER, second)
+        assert not first.may.is_set()
+
+    def test_nor_are_two(self, ask: Asked) -> None:
+        third = Teller("c", listing(OTHER))
+        found = self.describe(ask, silent("a", listing(ONE)), silent("b", listing(ONE)), third)
+        assert found[1] is third
+
+    def test_it_may_still_be_the_one_that_answers(self, ask: Asked) -> None:
+        """The others do not have it."""
+        first, second = silent("a", listing(ONE)), Teller("b", RepoNotFoundError("no such model"))
+        threading.Timer(0.5, first.may.set).start()
+        found, source = self.describe(ask, first, second)
+        assert (found.commit, source) == (ONE, first)
+
+    def test_the_first_decides_which_error_it_is(self, ask: Asked) -> None:
+        first, second = silent("a", MalformedError("?")), Teller("b", RepoNotFoundError("no"))
+        threading.Timer(0.5, first.may.set).start()
+        with pytest.raises(MalformedError):
+            self.describe(ask, first, second)
+
+    def test_one_that_answers_is_asked_alone(self, ask: Asked) -> None:
+        second = Teller("b", listing(OTHER))
+        assert self.describe(ask, Teller("a", listing(ONE)), second)[0].commit == ONE
+        assert not second.asked
+
+    def test_one_that_is_asked_again_and_again_does_not_keep_the_next_waiting(
+        self, ask: Asked
+    ) -> None:
+        first, second = Teller("a", UnreachableError("dark")), Teller("b", listing(OTHER))
+        assert self.describe(ask, first, second, patience=100_000)[1] is second
+
+    def test_interrupted(self, ask: Asked) -> None:
+        threading.Timer(0.2, ask.cancel.set).start()
+        with pytest.raises(Cancelled):
+            self.describe(ask, silent("a", listing(ONE)), silent("b", listing(ONE)))

@@ -5,12 +5,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from outlast.core.control import Control
 from outlast.core.errors import UnreachableError
 from outlast.core.events import FileDone
 from outlast.core.names import RepoId
+from outlast.core.threads import beside
+from outlast.fetch.source_state import Patience
+from outlast.p2p.resolve import describe
+from outlast.p2p.tuning import TUNING
 from outlast.sources.http import HttpClient, Response, _reporting
 from outlast.sources.hub import HubSource
 from outlast.sources.in_time import HeadInTime
@@ -19,14 +25,17 @@ from outlast.sources.tuning import Tuning
 from tests.hubsim import HubSim
 from tests.pull.kit import BIG, FILES, MIB, QUICK, Puller, check_pulled, file_requests
 from tests.pull.wires import socks_proxy
+from tests.serve.node import SECONDS
 from tests.serve.peers import client
 
 STRICT = Tuning(least_rate=20_000, least_bytes=1)
 
 
 @contextmanager
-def dripping(head: bytes) -> Iterator[str]:
-    """A server that sends one byte of a header after the other, and never the last."""
+def dripping(head: bytes, ended: threading.Event | None = None) -> Iterator[str]:
+    """A server that sends one byte of a header after the other, and never the last. `ended` is set
+    when a client goes.
+    """
     over = threading.Event()
 
     def serve(listener: socket.socket) -> None:
@@ -36,6 +45,8 @@ def dripping(head: bytes) -> Iterator[str]:
                 sock.sendall(head)
                 while not over.wait(0.05):
                     sock.sendall(b"a")
+            if ended is not None:
+                ended.set()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,), daemon=True)
@@ -99,6 +110,14 @@ def test_access_that_drips(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None
             hub.check_access(RepoId.parse("org/name"), timeout=0.3)
 
 
+def test_what_a_request_may_take_bounds_its_head_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its bytes comes in time."""
+    monkeypatch.setattr(HeadInTime, "head_s", 1000.0)
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
+        asked = beside(partial(client().get, url, timeout=0.2))
+        assert isinstance(asked.exception(SECONDS), UnreachableError)
+
+
 def test_headers_that_drip_from_the_first_source(
     hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +125,25 @@ def test_headers_that_drip_from_the_first_source(
     with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
         pull("org/name", url, hub.url)
     check_pulled(pull.home)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", CHUNKED + b"2;extension="])
+def test_one_that_drips_is_left_when_the_next_has_answered(
+    hub: HubSim, head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its time is over; and its connection is not kept."""
+    ended = threading.Event()
+    monkeypatch.setattr(HeadInTime, "head_s", 1000.0)
+    with dripping(head, ended) as url:
+        http = HttpClient(HttpSettings(read_timeout=1000.0), tuning=Tuning(head_s=1000.0))
+        sources = [HubSource(http, url), HubSource(http, hub.url)]
+        tuning = replace(TUNING, next_source_after=0.05)
+        control, patience = Control(), Patience(tries=1)
+        found = describe(
+            sources, RepoId.parse("org/name"), "main", patience, control, tuning=tuning
+        )
+        assert found[1] is sources[1]
+        assert ended.wait(SECONDS)
 
 
 def test_metadata_that_drips(hub: HubSim, pull: Puller) -> None:

@@ -310,15 +310,27 @@ class TestMirror:
             assert self.ask(node, "2.bin", "127.0.0.3").complete
             assert self.ask(node, "2.bin", "127.0.0.2").complete  # it is here now
 
-    def test_it_does_not_fill_the_disk(self, hub: HubSim, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_it_does_not_fill_the_disk(self, hub: HubSim, tmp_path: Path, *, listed: bool) -> None:
+        """Neither with files nor with lists of them."""
+        about = "/api/models/org/big"
+        if listed:
+            with Node(tmp_path / "home", "--upstream", hub.url, "--no-swarm") as node:
+                assert once(node.url, about).status == 200
         config = tmp_path / "config.toml"
         config.write_text(f"[serve]\nkeep-free = {disk.free_bytes(tmp_path) * 2}\n")
         env = {"OUTLAST_CONFIG": str(config)}
         with Node(tmp_path / "home", "--upstream", hub.url, "--no-swarm", env=env) as node:
+            assert once(node.url, about).status == (200 if listed else 507)
             reply = self.ask(node, "0.bin", "127.0.0.1")
             assert reply.status == 507
-            assert "stay free" in reply.headers["x-error-message"]
+            told = reply.headers["x-error-message"]
+            assert "stay free" in told
+            assert ("a file of" in told, "a list of 3 files" in told) == (listed, not listed)
+            assert node.get("/healthz").status == 200
         assert not [one for one in hub.requests() if one.what == "resolve"]
+        drafts = [path for path in (tmp_path / "home" / "drafts").rglob("*") if path.is_file()]
+        assert bool(drafts) == listed
 
     def test_a_page_cannot_make_it_fetch(self, hub: HubSim, tmp_path: Path) -> None:
         """An image whose source is a file of a model: a request without CORS."""

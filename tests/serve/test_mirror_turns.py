@@ -19,8 +19,15 @@ from outlast.store import disk
 from tests.serve.node import SECONDS, until
 
 AFTER = 3.0
+SLOW = 10.0
 TUNING = MirrorTuning(
-    fetches=2, small_fetches=1, crowding=2, deserted_after=AFTER, fetches_each=100, look=0.01
+    fetches=2,
+    small_fetches=1,
+    crowding=2,
+    deserted_after=AFTER,
+    fetches_each=100,
+    look=0.01,
+    small_within=SLOW,
 )
 LARGE = 5 << 20
 
@@ -148,6 +155,50 @@ class TestRules:
         hall.desert(small)
         assert not hall.paused
 
+    def test_a_small_file_that_drips_keeps_no_small_one_waiting(self) -> None:
+        hall = Hall()
+        slow, second = hall.add(small=True), hall.add(small=True)
+        hall.clock.now += SLOW - 0.1
+        hall.look()
+        assert hall.running == [slow]
+        hall.clock.now += 0.1
+        hall.look()
+        assert hall.running == [slow, second]
+        hall.end(slow)
+        hall.end(second)
+        assert not hall.turns.count("")
+
+    def test_it_counts_as_a_large_one(self) -> None:
+        """So no number of them fills the mirror, and it makes room when it is abandoned."""
+        hall = Hall()
+        slow = [hall.add(small=True) for _ in range(8)]
+        for _ in range(8):
+            hall.clock.now += SLOW
+            hall.look()
+        assert hall.running == slow[: TUNING.fetches]
+        other = hall.add("other", small=True)
+        assert other in hall.running  # who has none begins
+        large = hall.add()
+        assert large not in hall.running
+        hall.desert(*slow[:2])
+        assert hall.paused == slow[:1]
+        hall.end(slow[0], again=True)
+        assert hall.running == [slow[1], other, slow[2], large]
+
+    def test_abandoned_ones_make_room_for_a_small_file(self) -> None:
+        hall = Hall()
+        slow = [hall.add(small=True) for _ in range(2)]
+        for _ in range(2):
+            hall.clock.now += SLOW
+            hall.look()
+        assert hall.running == slow
+        waits = hall.add(small=True)
+        assert waits not in hall.running
+        hall.desert(slow[0])
+        assert hall.paused == slow[:1]
+        hall.end(slow[0], again=True)
+        assert waits in hall.running
+
     def test_only_as_many_as_are_needed_and_those_that_began_first(self) -> None:
         hall = Hall()
         a, b, _ = hall.add("a"), hall.add("a"), hall.add("a")
@@ -202,7 +253,7 @@ class TestRules:
             elif step == "come":
                 hall.follows[data.draw(st.sampled_from(fetches))].come()
             elif step == "wait":
-                hall.clock.now += data.draw(st.sampled_from([0.5, 1.0, AFTER]))
+                hall.clock.now += data.draw(st.sampled_from([0.5, 1.0, AFTER, SLOW]))
             elif step == "end" and hall.running:
                 ended.append(data.draw(st.sampled_from(hall.running)))
                 hall.end(ended[-1])
@@ -220,10 +271,11 @@ class TestRules:
     def check(hall: Hall, left: list[Fetch]) -> None:
         assert len(set(hall.running)) == len(hall.running)
         large = [one for one in hall.running if not one.small]
-        assert len(large) <= TUNING.fetches * TUNING.crowding
+        most = (TUNING.fetches + TUNING.small_fetches) * TUNING.crowding
+        assert len(hall.running) <= most
         assert len(hall.running) - len(large) <= TUNING.small_fetches * TUNING.crowding
+        assert hall.turns.someone_waits == any(one not in hall.running for one in left)
         waiting = [one for one in left if one not in hall.running and not one.small]
-        assert hall.turns.someone_waits == bool(waiting)
         wanted = [one for one in waiting if not hall.gone(one)]
         if waiting:
             assert len(large) >= TUNING.fetches

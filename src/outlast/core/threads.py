@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, wait
+from contextvars import copy_context
 from typing import TypeVar
 
 from outlast.core.cancel import Cancel
@@ -58,11 +59,16 @@ class DaemonPool:
             task()
 
 
+def beside(work: Callable[..., T], *args: object) -> Future[T]:
+    """Runs `work` in a thread of its own, in the context of the caller."""
+    return DaemonPool(1, "ask").submit(copy_context().run, work, *args)
+
+
 def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
     """The result of `work`, which may block for long. Raises :class:`Cancelled` as soon as `cancel`
     is set; the work then goes on in the background, and its result is dropped.
     """
-    future = DaemonPool(1, "ask").submit(work)
+    future = beside(work)
     while True:
         cancel.check()
         try:

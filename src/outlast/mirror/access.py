@@ -29,10 +29,10 @@ from outlast.core.errors import (
     TransientError,
 )
 from outlast.core.names import RepoId
-from outlast.core.threads import DaemonPool
 from outlast.fetch.revision import may_open
 from outlast.mirror.answers import Asking
 from outlast.mirror.asker import AccessRules, Asker, Verdict, Voice, public_voice
+from outlast.mirror.places import Places
 from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.sources.base import AccessSource, Source
 from outlast.store.archive import Archive
@@ -82,7 +82,7 @@ class Access:
         self._said: OrderedDict[Question, _Said] = OrderedDict()
         self._admitted: OrderedDict[Question, float] = OrderedDict()
         self._asking: dict[Question, Future[None]] = {}
-        self._pool = DaemonPool(tuning.askers, "access")
+        self._pool = Places(tuning, "access")
 
     # What a request asks
 

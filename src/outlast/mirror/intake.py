@@ -80,13 +80,21 @@ class Admission:
             account, hourly = self._account(asker), self._limits.hourly
             if hourly and account.fetched and account.fetched + size > hourly:
                 raise self._over(account, f"had {hourly:,} bytes fetched, its quota for an hour")
-            keep = self._keep_free()
-            if self._unpromised() - size < keep:
-                raise DiskFullError(
-                    f"no room for a file of {size:,} bytes: {keep:,} bytes of the disk stay free",
-                    hint="the operator can free space, or set keep-free in [serve]",
-                )
+            self._require(size, f"a file of {size:,} bytes")
             account.fetched += size
+
+    def require_room(self, size: int, what: str) -> None:
+        """Raises :class:`DiskFullError` unless `size` bytes for `what` leave what stays free."""
+        with self._lock:
+            self._require(size, what)
+
+    def _require(self, size: int, what: str) -> None:
+        keep = self._keep_free()
+        if self._unpromised() - size < keep:
+            raise DiskFullError(
+                f"no room for {what}: {keep:,} bytes of the disk stay free",
+                hint="the operator can free space, or set keep-free in [serve]",
+            )
 
     def outstanding(self) -> int:
         """Bytes of the files that are fetched, or wait for it, which are not on the disk yet."""
@@ -202,7 +210,9 @@ class Admission:
             threading.Thread(target=self._watch, name="turns", daemon=True).start()
 
     def _watch(self) -> None:
-        """Looks again and again while a large file waits: nothing else tells of clients that go."""
+        """Looks again and again while a file waits: nothing else tells of clients that go, and of
+        hubs that are slow.
+        """
         while True:
             time.sleep(self._tuning.look)
             with self._lock:

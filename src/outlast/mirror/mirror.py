@@ -283,6 +283,7 @@ class Mirror:
         listing, _ = admitted(replace(listing, repo=repo), self._control.emit)
         require_listing(self.archive, Action.PULL, listing, source.name)
         mend_draft(self.archive, repo, listing.commit, self._control)
+        self._make_room_for_list(listing)
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing, source.name)
             revision = self.archive.load(repo, listing.commit)
@@ -311,6 +312,16 @@ class Mirror:
             self._listed.move_to_end((repo, listing.commit))
             while len(self._listed) > self._tuning.kept:
                 self._listed.popitem(last=False)
+
+    def _make_room_for_list(self, listing: Listing) -> None:
+        """Raises :class:`DiskFullError` where the list of a commit that is not here yet would take
+        what stays free of the disk: clients name as many models as they like.
+        """
+        if self.archive.load(listing.repo, listing.commit) is not None:
+            return
+        size = sum(self._tuning.listed_file + len(entry.path) for entry in listing.entries)
+        self.quota.make_room(size)
+        self._intake.require_room(size, f"a list of {len(listing.entries):,} files")
 
     def _may_grow(self, view: View) -> bool:
         """Whether a source may tell of files that the list of a revision lacks. It is not asked

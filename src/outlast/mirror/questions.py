@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from outlast.core.errors import PolicyError, RepoNotFoundError
 from outlast.core.names import RepoId
-from outlast.core.threads import DaemonPool
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Troubles
 from outlast.mirror.asker import Voice
+from outlast.mirror.places import Places
 from outlast.mirror.tuning import MirrorTuning
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Questions:
         self._open: dict[tuple[RepoId, str, str], Question] = {}
         # By voice: what one client was told of a private model is no answer for others.
         self._checked: dict[tuple[RepoId, str, str], float] = {}
-        self._pool = DaemonPool(tuning.askers, "ask")
+        self._pool = Places(tuning, "ask")
 
     def is_fresh(self, repo: RepoId, ref: str, observed: str, voice: Voice) -> bool:
         """Whether what is known of `ref` needs no question: the last answer came lately or, where

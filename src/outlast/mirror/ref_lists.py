@@ -1,9 +1,11 @@
 """Which refs a repository has: those upstream, and those that are archived."""
 
+import contextlib
 import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from outlast.core.cancel import Cancel
 from outlast.core.errors import OutlastError, RepoNotFoundError, TransientError
 from outlast.core.names import RepoId
 from outlast.fetch.source_state import SOURCE_FAULTS
@@ -11,11 +13,13 @@ from outlast.mirror.answers import Asking, FoundRefs, unknown
 from outlast.mirror.asker import Voice
 from outlast.mirror.questions import Questions
 from outlast.mirror.tuning import MirrorTuning
+from outlast.p2p.in_turn import in_turn
+from outlast.p2p.tuning import TUNING
 from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
 
 if TYPE_CHECKING:
-    from outlast.sources.base import RemoteRef
+    from outlast.sources.base import RemoteRef, Source
 
 _log = logging.getLogger(__name__)
 
@@ -77,15 +81,23 @@ class RefLists:
         return FoundRefs(tuple(found.values()), stale)
 
     def _ask(self, repo: RepoId, _ref: str, voice: Voice) -> None:
-        first: OutlastError | None = None
-        for source in voice.sources:
-            try:
-                found = tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
-            except SOURCE_FAULTS as error:
-                first = first or error
-            else:
-                self._remote[repo, voice.key] = found
-                while len(self._remote) > self._tuning.kept:
-                    self._remote.popitem(last=False)
-                return
-        raise first or RepoNotFoundError(f"no source knows {repo}")
+        errors: dict[int, OutlastError] = {}
+
+        def ask(_number: int, source: "Source") -> "tuple[RemoteRef, ...]":
+            return tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
+
+        answers = in_turn(ask, voice.sources, Cancel(), patience=TUNING.next_source_after)
+        with contextlib.closing(answers):
+            for number, answer in answers:
+                try:
+                    found = answer.result()
+                except SOURCE_FAULTS as error:
+                    errors[number] = error
+                else:
+                    self._remote[repo, voice.key] = found
+                    while len(self._remote) > self._tuning.kept:
+                        self._remote.popitem(last=False)
+                    return
+        if errors:
+            raise errors[min(errors)]
+        raise RepoNotFoundError(f"no source knows {repo}")

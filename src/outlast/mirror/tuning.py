@@ -31,6 +31,9 @@ class MirrorTuning:
     comes in one request."""
     small_fetches: int = 6
     """Small files fetched at once, beside the others. Guess."""
+    small_within: float = 10.0
+    """A small file that takes longer counts as a large one from then on: its hub is slow, and keeps
+    no other small files waiting. As `fetch` asks a second source for it."""
     fetches_each: int = 256
     """Files of one asker that are fetched or wait for it. Guess: more than any client asks for at
     once."""
@@ -51,6 +54,9 @@ class MirrorTuning:
     """Of the disk, that clients of a mirror do not fill. Guess: file systems keep as much."""
     keep_free: int = 50_000_000_000
     """Bytes, at most, of that. Guess: what an operator needs to act."""
+    listed_file: int = 400
+    """Bytes that each file of a list takes on the disk beside its path: in drafts, manifests and
+    the index. Of 20,000 files a draft has 150 bytes each."""
     down_for: float = 30.0
     """After a failure upstream is not asked, unless it named a longer time. Guess: what a restart
     takes."""

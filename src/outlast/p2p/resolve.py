@@ -2,6 +2,7 @@
 asked for that, as any node on the LAN says.
 """
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -20,11 +21,13 @@ from outlast.core.errors import (
 )
 from outlast.core.events import Note
 from outlast.core.names import RepoId
-from outlast.core.threads import DaemonPool, interruptible
+from outlast.core.threads import DaemonPool, beside, interruptible
 from outlast.fetch.source_state import METADATA_PATIENCE, SOURCE_FAULTS, Patience, SourceState
 from outlast.node.scope import Neighbourhood
+from outlast.p2p.in_turn import in_turn
 from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, Source
+from outlast.sources.in_time import check_ended
 from outlast.sources.peer import PeerSource
 
 if TYPE_CHECKING:
@@ -56,16 +59,17 @@ def locate(
     whatever the neighbours have.
     """
     if around is None:
-        return describe(sources, repo, ref, patience, control)
+        return describe(sources, repo, ref, patience, control, tuning=tuning)
     began = time.monotonic()
     asked: Future[Found] | None = None
     faults: dict[int, OutlastError] = {}
     if sources:
-        work = partial(describe, failed=faults.__setitem__)
-        asked = DaemonPool(1, "ask").submit(work, sources, repo, ref, patience, control)
+        work = partial(describe, failed=faults.__setitem__, tuning=tuning)
+        asked = beside(work, sources, repo, ref, patience, control)
     votes = _Votes(around, repo, ref, tuning)
     while True:
         control.cancel.check()
+        check_ended()
         votes.collect(strangers=around.named)
         waited = time.monotonic() - began
         if asked is not None and asked.done():
@@ -219,28 +223,40 @@ def describe(
     control: Control,
     *,
     failed: Callable[[int, OutlastError], None] = lambda _number, _error: None,
+    tuning: Tuning = TUNING,
 ) -> tuple[Listing, Source]:
     """Asks one source after the other what `ref` is; the first answer decides, unless that is a
-    mirror's which has it from a node on the LAN: then the next ones are asked too. `failed` is told
+    mirror's which has it from a node on the LAN: then the next ones are asked too. A source that
+    is silent for some seconds is asked on beside the next. `failed` is told
     each failure of the source with that number, before it is asked again too.
     """
-    first: OutlastError | None = None
+    errors: dict[int, OutlastError] = {}
     told: Found | None = None
-    for number, source in enumerate(sources):
-        try:
-            found = patiently(source, repo, ref, patience, control, failed=partial(failed, number))
-        except SOURCE_FAULTS as error:
-            first = first or error
-            if len(sources) > 1:
-                control.emit(Note(f"{source.name}: {error}"))
-        else:
-            if not found.told_by:
-                return found, source
-            told = told or (found, source)
+
+    def ask(number: int, source: Source) -> Listing:
+        note = partial(failed, number)
+        return patiently(source, repo, ref, patience, control, failed=note)
+
+    answers = in_turn(ask, sources, control.cancel, patience=tuning.next_source_after)
+    with contextlib.closing(answers):
+        for number, answer in answers:
+            source = sources[number]
+            try:
+                found = answer.result()
+            except SOURCE_FAULTS as error:
+                errors[number] = error
+                if len(sources) > 1:
+                    control.emit(Note(f"{source.name}: {error}"))
+            else:
+                if not found.told_by:
+                    return found, source
+                told = told or (found, source)
     if told is not None:
         control.emit(Note(f"{told[1].name} has {repo} from a neighbour; no hub has confirmed it"))
         return told
-    raise first or NotFoundError(f"no source knows {repo}@{ref}")
+    if errors:
+        raise errors[min(errors)]
+    raise NotFoundError(f"no source knows {repo}@{ref}")
 
 
 def patiently(

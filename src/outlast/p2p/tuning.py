@@ -127,6 +127,9 @@ class Tuning:
 
     # Resolving a ref
 
+    next_source_after: float = 5.0
+    """How long a source may be silent until the next one is asked beside it. Guess: hubs answer
+    within a second, and a client of a mirror waits ten."""
     origin_grace: float = 2.0
     """How long an origin may take once neighbours have answered. Guess."""
     find_first: float = 1.5

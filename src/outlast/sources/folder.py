@@ -9,8 +9,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -37,6 +37,7 @@ from outlast.sources.base import (
     as_everybody_sees,
     listing_id,
 )
+from outlast.sources.documents.large import ROOM, Claim, parsing
 from outlast.sources.http import Getter, Response
 from outlast.sources.kinds import ITSELF
 from outlast.sources.listed_files import ListedFiles
@@ -163,13 +164,18 @@ class FolderSource:
         """What a manifest says, if there is one. The commit in it is that of the model which it
         names, and of no other.
         """
-        with self._http.get(f"{folder}/{MANIFEST}", token=self._token, timeout=timeout) as response:
+        where = f"{folder}/{MANIFEST}"
+        with (
+            ROOM.shared() as claim,
+            self._http.get(where, token=self._token, timeout=timeout) as response,
+        ):
             if response.status in _ABSENT:
                 return None
-            data = self._read(response, repo, self._tuning.manifest)
-        if data.lstrip()[:1] == b"<":  # servers of web apps have a page for every path
-            return None
-        revision = _parsed(self.name, data)
+            data = self._read(response, repo, self._tuning.manifest, claim)
+            if data.lstrip()[:1] == b"<":  # servers of web apps have a page for every path
+                return None
+            with parsing(len(data)):
+                revision = _parsed(self.name, data)
         entries = (*revision.files, *revision.missing)
         is_same = str(revision.repo).lower() == str(repo).lower()
         commit = revision.id if is_same else listing_id(entries)
@@ -188,10 +194,12 @@ class FolderSource:
                 raise page_in_place(self._answer(response, repo))
         return data
 
-    def _read(self, response: Response, repo: RepoId, limit: int) -> bytes:
+    def _read(
+        self, response: Response, repo: RepoId, limit: int, claim: Claim | None = None
+    ) -> bytes:
         if response.status != 200:
             raise meaning(self._answer(response, repo))
-        return response.read_all(limit, self._tuning.large_answer_s)
+        return response.read_all(limit, self._tuning.large_answer_s, claim)
 
     def _sized_sums(self, repo: RepoId, folder: str, timeout: float | None) -> _Held:
         """What ``SHA256SUMS`` says, with the size of each file."""
@@ -226,7 +234,8 @@ class FolderSource:
         pool = DaemonPool(self._tuning.folder_askers, "sizes")
         until = time.monotonic() + self._tuning.listing_s
         asked = [
-            (path, pool.submit(partial(self._size, folder, path, timeout, until))) for path in paths
+            (path, pool.submit(copy_context().run, self._size, folder, path, timeout, until))
+            for path in paths
         ]
         try:
             return [(path, future.result()) for path, future in asked]

@@ -42,6 +42,7 @@ from outlast.sources.in_time import (
     SOCKS_POOLS,
     InwardError,
     OpenSockets,
+    check_ended,
     peer_of,
     reading_in_time,
     telling,
@@ -104,11 +105,18 @@ class Response:
         buffer[: len(data)] = data
         return len(data)
 
-    def read_all(self, limit: int, within: float | None = None) -> bytes:
+    def read_all(
+        self,
+        limit: int,
+        within: float | None = None,
+        large: Callable[[int, float], None] | None = None,
+    ) -> bytes:
         """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds. Some
         servers compress with gzip though asked not to: that is undone, within the same limit.
+        `large` is told once, if more comes than of a small document: how many bytes that may be in
+        memory, and the seconds that are left. It may wait, and may raise.
         """
-        data = self._read_soon(limit + 1, within or self._tuning.answer_s)
+        data = self._read_soon(limit + 1, within or self._tuning.answer_s, large)
         if len(data) > limit:
             raise MalformedError(f"{host_of(self.url)} sent more than {limit} bytes of metadata")
         if self.length is not None and len(data) < self.length:
@@ -143,7 +151,9 @@ class Response:
         with reading_in_time(self._raw, seconds):
             return self._raw.read1(limit, decode_content=False)
 
-    def _read_soon(self, limit: int, seconds: float) -> bytes:
+    def _read_soon(
+        self, limit: int, seconds: float, large: Callable[[int, float], None] | None
+    ) -> bytes:
         """Up to `limit` bytes, however slowly they drip in. A transient error after `seconds`, and
         before if fewer come in a second than the least.
         """
@@ -156,10 +166,16 @@ class Response:
                 try:
                     part = self._some(limit - len(data), left)
                 except TimeoutError:
+                    check_ended()
                     raise self._too_slow() from None
                 if not part:
                     break
                 data += part
+                if large is not None and len(data) > self._tuning.small_document:
+                    asked = time.monotonic()
+                    large(self._most(limit), max(0.0, until - asked))
+                    began += time.monotonic() - asked  # it was not the server that was slow
+                    large = None
                 if len(data) == self.length:
                     break  # slow or not, nothing is left to wait for
                 now = time.monotonic()
@@ -167,6 +183,12 @@ class Response:
                 if now > until or behind > self._tuning.least_bytes:
                     raise self._too_slow()
         return bytes(data)
+
+    def _most(self, limit: int) -> int:
+        """Bytes that the body may have in memory."""
+        if self.encoding or self.length is None:
+            return limit
+        return min(limit, self.length)
 
     def _too_slow(self) -> UnreachableError:
         return UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
@@ -306,6 +328,7 @@ class HttpClient(Closing):
         timeout: float | None,
         body: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        check_ended()
         limits = urllib3.Timeout(
             connect=min(timeout or self.settings.connect_timeout, self.settings.connect_timeout),
             read=timeout or self.settings.read_timeout,
@@ -410,15 +433,21 @@ def _reporting(url: str) -> Iterator[None]:
         raise MalformedError(f"not a URL: {url[:200]!r}") from error
     except InwardError as error:
         raise _inward(f"a host on the internet redirects to {host_of(url)}") from error
-    except ReadTimeoutError as error:
-        raise UnreachableError(f"{host_of(url)} stopped answering", may_be_limit=True) from error
-    except urllib3.exceptions.SSLError as error:
-        raise UnreachableError(
+    except (HTTPError, OSError) as error:
+        check_ended()
+        raise _failure(url, error) from error
+
+
+def _failure(url: str, error: Exception) -> UnreachableError:
+    """What a request that failed below HTTP means."""
+    if isinstance(error, ReadTimeoutError):
+        return UnreachableError(f"{host_of(url)} stopped answering", may_be_limit=True)
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return UnreachableError(
             f"{host_of(url)}: no trusted TLS connection: {error}",
             hint="set SSL_CERT_FILE if your network uses its own certificates",
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise UnreachableError(f"{host_of(url)}: {_plain(error)}", may_be_limit=True) from error
+        )
+    return UnreachableError(f"{host_of(url)}: {_plain(error)}", may_be_limit=True)
 
 
 def _plain(error: BaseException) -> str:

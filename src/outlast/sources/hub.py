@@ -9,7 +9,9 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, Final, Self
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from outlast.core.addresses import host_of
@@ -22,16 +24,11 @@ from outlast.core.errors import (
     RepoNotFoundError,
     UnreachableError,
 )
-from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
+from outlast.core.manifest import MAX_FILES, FileEntry
 from outlast.core.names import RepoId
-from outlast.sources.base import (
-    NEIGHBOUR,
-    Listing,
-    RangeReader,
-    RemoteRef,
-    RepoClaims,
-    as_everybody_sees,
-)
+from outlast.sources.base import Listing, RangeReader, RemoteRef, as_everybody_sees
+from outlast.sources.documents.hub_says import read_description, read_refs, read_tree
+from outlast.sources.documents.large import read_json
 from outlast.sources.git.upload_pack import GitRepository
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.hub_watch import HubWatch
@@ -41,6 +38,7 @@ from outlast.sources.settings import origin
 from outlast.sources.statuses import Answer, meaning, page_in_place
 from outlast.sources.tuning import TUNING, Tuning
 
+T = TypeVar("T")
 FOR_ARCHIVE: Final = {"X-Outlast-For": "archive"}
 """Says to another archive that the bytes go into an archive, which has a quarantine of its own."""
 _log = logging.getLogger(__name__)
@@ -48,7 +46,6 @@ _log = logging.getLogger(__name__)
 _REFUSED = frozenset({401, 403, 404, 410, 451})
 _ASKED_OF_ACCESS = ("sha", "private", "gated")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
-_FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
 
 
 class HubSource:
@@ -103,13 +100,16 @@ class HubSource:
         with self._http.get(url, token=self._token, timeout=timeout) as response:
             self._refuse_access(response, repo)
             limit, within = self._tuning.hub_description, timeout or self._tuning.large_answer_s
-            info = load_json(response.read_all(limit, within), limit)
-            if not _describes(info, repo, response.url):
+            about = read_json(
+                response, limit, within, partial(_openness, repo=repo, url=response.url)
+            )
+            if about is None:
                 raise MalformedError(f"{self.name} gave no description of {repo}")
-        if self._token is None and (info.get("private") or info.get("gated")):
-            what = AccessDeniedError if info.get("gated") else RepoNotFoundError
+        is_private, gated = about
+        if self._token is None and (is_private or gated):
+            what = AccessDeniedError if gated else RepoNotFoundError
             raise what(f"{self.name} does not give {repo} to everybody")
-        if info.get("gated") is not False:  # only this route tells who passed the gate
+        if gated is not False:  # only this route tells who passed the gate
             self._pass_gate(repo, timeout)
 
     def _pass_gate(self, repo: RepoId, timeout: float | None) -> None:
@@ -137,20 +137,18 @@ class HubSource:
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         url = f"{self._base}/api/{repo.api_path}/revision/{quote(ref, safe='')}?blobs=true"
-        info = self._json(url, self._tuning.hub_description, timeout, repo, ref)
-        if not isinstance(info, dict):
-            raise MalformedError(f"{self.name} returned a non-object for {repo}")
-        commit = GitOid(str(info.get("sha")))
-        repo = self._spelled(repo, info.get("id"))
-        names, entries = _siblings(info.get("siblings"))
-        held = _held(info["siblings"])
-        facts = as_everybody_sees(self, repo, _facts(info), timeout)
+        said = self._json(
+            url, self._tuning.hub_description, timeout, repo, ref, read=read_description
+        )
+        commit, names, entries = said.commit, said.names, said.entries
+        repo = self._spelled(repo, said.spelled)
+        facts = as_everybody_sees(self, repo, said.claims, timeout)
         # A mirror says so that has not all files of the commit, and lists those that it has.
-        partial = info.get("partial") is True
-        told_by = self.name if info.get("listed_by") == NEIGHBOUR else ""
+        is_part, held = said.partial, said.held
+        told_by = self.name if said.by_neighbour else ""
         if entries is not None and self._confirmed.get((repo, commit)) == names:
             return Listing(
-                repo, commit, entries, facts, unlisted=partial, held=held, told_by=told_by
+                repo, commit, entries, facts, unlisted=is_part, held=held, told_by=told_by
             )
         try:
             tree = self._tree(repo, commit, timeout)
@@ -164,13 +162,13 @@ class HubSource:
                 self._confirmed[repo, commit] = names
                 while len(self._confirmed) > self._tuning.confirmed_lists:
                     self._confirmed.popitem(last=False)
-        return Listing(repo, commit, joined, facts, unlisted=partial, held=held, told_by=told_by)
+        return Listing(repo, commit, joined, facts, unlisted=is_part, held=held, told_by=told_by)
 
-    def _spelled(self, repo: RepoId, said: object) -> RepoId:
+    def _spelled(self, repo: RepoId, said: str) -> RepoId:
         """`repo` in the hub's own spelling. What it says of a model that was renamed is not its
         spelling: that is another name.
         """
-        if isinstance(said, str) and said.lower() == repo.name.lower() and said.isascii():
+        if said.lower() == repo.name.lower() and said.isascii():
             repo = RepoId(repo.kind, said)
         with self._lock:
             self._names[str(repo).lower()] = repo
@@ -207,20 +205,7 @@ class HubSource:
     def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
         """The branches and tags of `repo`."""
         url = f"{self._base}/api/{repo.api_path}/refs"
-        found = self._json(url, self._tuning.page, timeout, repo, "refs")
-        if not isinstance(found, dict) or not isinstance(found.get("branches"), list):
-            raise MalformedError(f"{self.name} listed no branches of {repo}")
-        listed = [
-            (kind, item)
-            for kind in ("branches", "tags", "converts", "pullRequests")
-            if isinstance(found.get(kind), list)
-            for item in found[kind]
-        ]
-        return [
-            RemoteRef(str(item["name"]), GitOid(str(item["targetCommit"])), kind)
-            for kind, item in listed
-            if isinstance(item, dict) and "name" in item and "targetCommit" in item
-        ]
+        return self._json(url, self._tuning.page, timeout, repo, "refs", read=read_refs)
 
     def open(
         self, repo: RepoId, commit: GitOid, entry: FileEntry, start: int, stop: int
@@ -256,18 +241,30 @@ class HubSource:
                 raise IntegrityError(f"{self.name} now serves other bytes as {entry.path!r}")
         refuse_encoded(response, entry)
 
-    def _json(self, url: str, limit: int, timeout: float | None, repo: RepoId, ref: str) -> Any:
+    def _json(
+        self,
+        url: str,
+        limit: int,
+        timeout: float | None,
+        repo: RepoId,
+        ref: str,
+        *,
+        read: Callable[[Any], T],
+    ) -> T:
         with self._http.get(
             url, headers=FOR_ARCHIVE, token=self._token, timeout=timeout
         ) as response:
             self._refuse(response, repo, ref)
-            return self._read_json(response, limit, repo, ref)
+            return self._read_json(response, limit, repo, ref, read)
 
-    def _read_json(self, response: Response, limit: int, repo: RepoId, ref: str) -> Any:
-        data = response.read_all(limit, self._tuning.large_answer_s)
-        if data.lstrip()[:1] == b"<":
-            raise page_in_place(self._answer(response, repo, ref))
-        return load_json(data, limit)
+    def _read_json(
+        self, response: Response, limit: int, repo: RepoId, ref: str, read: Callable[[Any], T]
+    ) -> T:
+        def check(data: bytes) -> None:
+            if data.lstrip()[:1] == b"<":
+                raise page_in_place(self._answer(response, repo, ref))
+
+        return read_json(response, limit, self._tuning.large_answer_s, read, check=check)
 
     def _tree(self, repo: RepoId, commit: GitOid, timeout: float | None) -> list[FileEntry]:
         """The files of a commit, page by page."""
@@ -286,13 +283,12 @@ class HubSource:
                 url, headers=FOR_ARCHIVE, token=self._token, timeout=timeout
             ) as response:
                 self._refuse(response, repo, str(commit))
-                page = self._read_json(response, self._tuning.page, repo, str(commit))
+                limit = self._tuning.page
+                page = self._read_json(response, limit, repo, str(commit), read_tree)
                 following = _NEXT.search(response.headers.get("Link", ""))
-            if not isinstance(page, list):
-                raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")
-            if following and not page:
+            if following and not page.rows:
                 raise MalformedError(f"{self.name}: the listing of {repo} does not end")
-            entries.extend(_tree_entry(item) for item in page if _is_file(item))
+            entries += page.entries
             url = self._own(urljoin(url, following[1])) if following else ""
         return entries
 
@@ -327,6 +323,16 @@ class HubSource:
         )
 
 
+def _openness(info: object, repo: RepoId, url: str) -> tuple[bool, bool | None] | None:
+    """Whether a description calls the model private, and gated (None: it does not say); None if it
+    is no description of `repo`.
+    """
+    if not isinstance(info, dict) or not _describes(info, repo, url):
+        return None
+    gated = info.get("gated")
+    return bool(info.get("private")), None if gated is not False and not gated else bool(gated)
+
+
 def _describes(info: object, repo: RepoId, url: str) -> bool:
     """Whether this is a hub's description of `repo`, or of what it is called now: then the hub has
     redirected to `url`.
@@ -344,59 +350,3 @@ def _names_other_bytes(etag: str, entry: FileEntry) -> bool:
     if entry.git_sha1 is not None and GitOid.is_valid(name):
         return name != entry.git_sha1.hex
     return entry.sha256 is not None and Digest.is_valid(name) and name != entry.sha256.hex
-
-
-def _siblings(siblings: object) -> tuple[set[str], list[FileEntry] | None]:
-    """The paths in a hub's description, and the files; None where it lacks sizes or digests."""
-    if not isinstance(siblings, list) or len(siblings) > MAX_FILES:
-        raise MalformedError("the hub's description lists no files")
-    for item in siblings:
-        if not isinstance(item, dict) or not isinstance(item.get("rfilename"), str):
-            raise MalformedError("the hub's description lists a file without a name")
-    names = {item["rfilename"] for item in siblings}
-    if len(names) < len(siblings):
-        raise MalformedError("the hub's description lists a file twice")
-    if not all("size" in item and ("blobId" in item or "lfs" in item) for item in siblings):
-        return names, None
-    return names, [
-        _entry(item["rfilename"], item["size"], item.get("blobId"), item.get("lfs"))
-        for item in siblings
-    ]
-
-
-def _held(siblings: list[dict[str, Any]]) -> frozenset[str] | None:
-    """The paths of files that a mirror has itself; None where the server does not tell them apart:
-    a hub. What it does not speak of counts as not held.
-    """
-    if not any(isinstance(item.get("held"), bool) for item in siblings):
-        return None
-    return frozenset(item["rfilename"] for item in siblings if item.get("held") is True)
-
-
-def _is_file(item: object) -> bool:
-    return isinstance(item, dict) and item.get("type") == "file"
-
-
-def _tree_entry(item: dict[str, Any]) -> FileEntry:
-    path = item.get("path")
-    if not isinstance(path, str):
-        raise MalformedError("the hub lists a file without a path")
-    return _entry(path, item.get("size"), item.get("oid"), item.get("lfs"))
-
-
-def _entry(path: str, size: object, git: object, lfs: object) -> FileEntry:
-    if isinstance(lfs, dict):
-        sha256 = str(lfs.get("sha256") or lfs.get("oid"))
-        return FileEntry(path, check_size(lfs.get("size", size), path), sha256=Digest(sha256))
-    return FileEntry(path, check_size(size, path), git_sha1=GitOid(str(git)))
-
-
-def _facts(info: dict[str, Any]) -> RepoClaims:
-    tags = info.get("tags")
-    gated = info.get("gated", False)
-    return RepoClaims(
-        private=bool(info.get("private", False)),
-        gated=gated if isinstance(gated, str) else bool(gated),
-        tags=tuple(str(tag)[:200] for tag in tags[:1000]) if isinstance(tags, list) else (),
-        facts={key: str(info[key])[:200] for key in _FACTS if info.get(key)},
-    )

@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 from weakref import WeakSet
 
 import urllib3
@@ -16,6 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
 
 from outlast.core.addresses import is_outside
+from outlast.core.errors import Cancelled
 from outlast.sources.tuning import TUNING
 
 _LINGER = 10.0
@@ -38,7 +40,9 @@ def shut(sock: socket.socket) -> None:
 
 
 class OpenSockets:
-    """The sockets that the connections of a client have, as long as these live. Thread-safe."""
+    """Sockets that are ended together: those that the connections of a client have, as long as
+    these live; or those whose answers a question waits for. Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,6 +59,28 @@ class OpenSockets:
         if closed:
             shut(plain)
 
+    @contextlib.contextmanager
+    def using(self, sock: socket.socket) -> Iterator[None]:
+        """`sock` is one of them for the time of the block. Raises :class:`TimeoutError` if they
+        were ended meanwhile, also where the block raises nothing.
+        """
+        self.add(sock)
+        try:
+            yield
+        except Exception as error:
+            if self._closed:
+                raise TimeoutError("the question was ended") from error
+            raise
+        finally:
+            with self._lock:
+                self._sockets.discard(sock)
+        if self._closed:
+            raise TimeoutError("the question was ended")
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Ends them, and those that come later."""
         with self._lock:
@@ -62,6 +88,19 @@ class OpenSockets:
             sockets = list(self._sockets)
         for sock in sockets:
             shut(sock)
+
+
+QUESTION: Final[ContextVar[OpenSockets | None]] = ContextVar("question", default=None)
+"""The sockets of the question for which this thread asks. Closing them ends the question: whatever
+it waits for, and asks later, raises :class:`Cancelled`.
+"""
+
+
+def check_ended() -> None:
+    """Raises :class:`Cancelled` once the question of this thread was ended."""
+    asked = QUESTION.get()
+    if asked is not None and asked.closed:
+        raise Cancelled("the question was ended")
 
 
 class _Watch:
@@ -84,6 +123,15 @@ class _Watch:
         if plain is None:
             yield
             return
+        asked = QUESTION.get()
+        with (
+            self._until(plain, seconds),
+            contextlib.nullcontext() if asked is None else asked.using(plain),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def _until(self, plain: socket.socket, seconds: float) -> Iterator[None]:
         key, until = object(), time.monotonic() + seconds
         with self._changed:
             self._due[key] = until, plain
@@ -141,8 +189,9 @@ class InwardError(Exception):
 
 
 class HeadInTime(HTTPConnection):
-    """Status and headers have to come within `head_s` seconds. A connection that goes `outward` is
-    made to addresses of the internet alone, whatever its name leads to by then.
+    """Status and headers have to come within `head_s` seconds, and within twice the time that the
+    request gives a silent server. A connection that goes `outward` is made to addresses of the
+    internet alone, whatever its name leads to by then.
     """
 
     head_s = TUNING.head_s
@@ -161,11 +210,18 @@ class HeadInTime(HTTPConnection):
             raise InwardError
         self.opened(self.sock)
 
+    def _tunnel(self) -> None:
+        with _watch.within(self.sock, self.head_s):
+            super()._tunnel()
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         sock = self.sock
         answer: urllib3.HTTPResponse | None = None
+        head_s = self.head_s
+        if isinstance(self.timeout, int | float):
+            head_s = min(head_s, 2 * self.timeout)
         try:
-            with _watch.within(sock, self.head_s):
+            with _watch.within(sock, head_s):
                 answer = super().getresponse()
         except TimeoutError:
             if answer is not None:

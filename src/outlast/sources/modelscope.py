@@ -6,7 +6,7 @@ line of it; docs/adr/0025-other-sources.md says what is relied upon, and what wa
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
@@ -34,6 +34,7 @@ from outlast.sources.base import (
     as_everybody_sees,
     listing_id,
 )
+from outlast.sources.documents.large import read_json
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.listed_files import ListedFiles
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
@@ -56,6 +57,7 @@ _FACTS: Final = {
     "LastUpdatedTime": "lastModified",
     "CreatedTime": "createdAt",
 }
+_READ: Final = ("Path", "Type", "Sha256", "Size")
 _KINDS: Final = (("Branches", "branches"), ("Tags", "tags"))
 
 
@@ -252,15 +254,14 @@ class ModelScopeSource:
         asked = {"Revision": revision, "Recursive": str(recursive)}
         if root:
             asked["Root"] = root
-        found = self._ask(
-            repo, "/repo/files", asked, self._tuning.hub_description, timeout, ref=revision
-        )
-        rows = found.get("Files") if isinstance(found, dict) else found
+        limit = self._tuning.hub_description
+        rows = self._ask(repo, "/repo/files", asked, limit, timeout, ref=revision, read=_rows_of)
         if rows is None:
             return None
-        if not isinstance(rows, list) or len(rows) > MAX_FILES:
+        if rows is False:
             raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")
-        return rows
+        found: list[Any] = rows
+        return found
 
     # Files
 
@@ -309,9 +310,10 @@ class ModelScopeSource:
         timeout: float | None,
         *,
         ref: str = "",
+        read: Callable[[Any], Any] = lambda data: data,
     ) -> Any:
-        """The ``Data`` of an answer. Raises what it says where it is no success: some failures come
-        with HTTP 200.
+        """What `read` makes of the ``Data`` of an answer. Raises what it says where it is no
+        success: some failures come with HTTP 200.
         """
         url = self._url(repo) + route + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         with self._http.get(url, token=self._token, timeout=timeout) as response:
@@ -322,15 +324,20 @@ class ModelScopeSource:
                 )
             if response.status != 200:
                 raise meaning(self._answer(response, repo, ref=ref, said=self._said(response)))
-            data = response.read_all(limit, self._tuning.large_answer_s)
-            if data.lstrip()[:1] == b"<":
-                raise page_in_place(self._answer(response, repo, ref=ref))
-            found = load_json(data, limit)
-            if not isinstance(found, dict):
-                raise MalformedError(f"{self.name} returned a non-object for {repo}")
-            if found.get("Success") is not True:
-                raise meaning(self._refusal(response, repo, ref, found))
-        return found.get("Data")
+
+            def check(data: bytes) -> None:
+                if data.lstrip()[:1] == b"<":
+                    raise page_in_place(self._answer(response, repo, ref=ref))
+
+            def data_of(found: object) -> Any:
+                if not isinstance(found, dict):
+                    raise MalformedError(f"{self.name} returned a non-object for {repo}")
+                if found.get("Success") is not True:
+                    raise meaning(self._refusal(response, repo, ref, found))
+                return read(found.get("Data"))
+
+            within = self._tuning.large_answer_s
+            return read_json(response, limit, within, data_of, check=check)
 
     def _refusal(self, response: Response, repo: RepoId, ref: str, found: dict[str, Any]) -> Answer:
         """The answer that a failure with HTTP 200 stands for. Codes that are no HTTP status are the
@@ -388,6 +395,19 @@ class _Skipping:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _rows_of(found: object) -> Any:
+    """The rows of a listing, with no more than what is read of them; None where there is none, and
+    False where it is no list.
+    """
+    rows = found.get("Files") if isinstance(found, dict) else found
+    if not isinstance(rows, list) or len(rows) > MAX_FILES:
+        return rows if rows is None else False
+    return [
+        {key: row[key] for key in _READ if key in row} if isinstance(row, dict) else None
+        for row in rows
+    ]
 
 
 def _list(found: object) -> list[Any]:

@@ -4,13 +4,15 @@ Nothing that it says is believed: names are checked against the bytes they name,
 a bound, and redirects are not followed.
 """
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from outlast.codec.merkle import Tree, piece_count
@@ -25,10 +27,11 @@ from outlast.core.errors import (
     RevisionNotFoundError,
     UnreachableError,
 )
-from outlast.core.manifest import FileEntry, Revision, load_json
+from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.core.offer import Offer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
+from outlast.sources.documents.large import ROOM, parsing, read_json
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.peer_documents import (
     CopiesSaid,
@@ -46,6 +49,7 @@ from outlast.sources.settings import HttpSettings
 from outlast.sources.statuses import PASSED_ON, Answer, meaning
 from outlast.sources.tuning import TUNING, Tuning
 
+T = TypeVar("T")
 MOST_BLOBS: Final = 1000
 """In one request for payloads."""
 SAMPLE: Final = 4096
@@ -80,7 +84,7 @@ class PeerSource:
 
     def node(self, timeout: float | None = None) -> PeerNode:
         """The peer's id, version and ports."""
-        return read_node(self._json("node", self._tuning.node_description, timeout))
+        return self._json("node", read_node, self._tuning.node_description, timeout)
 
     def models(
         self,
@@ -109,8 +113,8 @@ class PeerSource:
             if left <= 0:
                 raise UnreachableError(f"{self.name} answers too slowly")
             path = f"models?{urlencode({'q': query, 'cursor': cursor, **more})}"
-            rows, following = read_models(
-                self._json(path, self._tuning.peer_page, timeout, within=left)
+            rows, following = self._json(
+                path, read_models, self._tuning.peer_page, timeout, within=left
             )
             yield from rows
             if following is None:
@@ -125,13 +129,18 @@ class PeerSource:
         another one.
         """
         within = timeout or self._tuning.large_answer_s
-        data = self._body(f"manifests/{digest}", self._tuning.manifest, timeout, within=within)
-        if Digest.of(data) != digest:
-            raise IntegrityError(f"{self.name} sends another manifest than {digest.short}…")
-        try:
-            return Revision.from_bytes(data)
-        except BadNameError as error:
-            raise MalformedError(f"{self.name} has a manifest with a bad name: {error}") from error
+        path, limit = f"manifests/{digest}", self._tuning.manifest
+        with ROOM.shared() as claim, self._answer(path, timeout) as response:
+            data = response.read_all(limit, within, claim)
+            if Digest.of(data) != digest:
+                raise IntegrityError(f"{self.name} sends another manifest than {digest.short}…")
+            try:
+                with parsing(len(data)):
+                    return Revision.from_bytes(data)
+            except BadNameError as error:
+                raise MalformedError(
+                    f"{self.name} has a manifest with a bad name: {error}"
+                ) from error
 
     def statements(self, manifest: Digest, timeout: float | None = None) -> Sequence[bytes]:
         """The signed statements that the peer has about a manifest, at most 64; none of them is
@@ -139,7 +148,7 @@ class PeerSource:
         question.
         """
         limit = self._tuning.peer_statements
-        return read_statements(self._json(f"statements/{manifest}", limit, timeout))
+        return self._json(f"statements/{manifest}", read_statements, limit, timeout)
 
     def find(self, repo: RepoId, ref: str, timeout: float | None = None) -> Offer:
         """The peer's offer for `ref` (a branch, a tag, a commit or the start of one), with the most
@@ -203,8 +212,8 @@ class PeerSource:
             asked = wanted[at : at + MOST_BLOBS]
             names = ",".join(f'"{blob}"' for blob in asked)
             body = f'{{"blobs":[{names}]}}'.encode()
-            document = self._json("payloads", self._tuning.peer_page, timeout, body=body)
-            found |= read_payloads(document, asked)
+            read = partial(read_payloads, asked=asked)
+            found |= self._json("payloads", read, self._tuning.peer_page, timeout, body=body)
         return found
 
     def sample(self, blob: Digest, size: int, start: int, timeout: float) -> bytes:
@@ -232,9 +241,8 @@ class PeerSource:
             left = until - time.monotonic()
             if left <= 0:
                 raise UnreachableError(f"{self.name} answers too slowly")
-            page, following = read_copies(
-                self._json(f"copies?cursor={cursor}", self._tuning.peer_page, timeout, within=left)
-            )
+            where, limit = f"copies?cursor={cursor}", self._tuning.peer_page
+            page, following = self._json(where, read_copies, limit, timeout, within=left)
             found += page.manifests
             if following is None:
                 return replace(page, manifests=tuple(found))
@@ -301,30 +309,31 @@ class PeerSource:
     def _json(
         self,
         path: str,
+        read: Callable[[Any], T],
         limit: int,
         timeout: float | None,
         *,
         within: float | None = None,
         body: bytes | None = None,
-    ) -> Any:
+    ) -> T:
         soon = within or timeout or self._tuning.answer_s
-        data = self._body(path, limit, timeout, within=soon, body=body)
-        return load_json(data, limit, containers=self._tuning.peer_containers)
+        with self._answer(path, timeout, body) as response:
+            return read_json(response, limit, soon, read, containers=self._tuning.peer_containers)
 
-    def _body(
-        self,
-        path: str,
-        limit: int,
-        timeout: float | None,
-        *,
-        within: float,
-        body: bytes | None = None,
-    ) -> bytes:
+    def _body(self, path: str, limit: int, timeout: float | None, *, within: float) -> bytes:
         """The body of the answer: up to `limit` bytes, within `within` seconds."""
+        with self._answer(path, timeout) as response:
+            return response.read_all(limit, within)
+
+    @contextlib.contextmanager
+    def _answer(
+        self, path: str, timeout: float | None, body: bytes | None = None
+    ) -> Iterator[Response]:
+        """An answer that is none of an error."""
         url = f"{self._base}/{path}"
         with self._http.ask(url, body=body, timeout=timeout) as response:
             self._refuse(response, path.partition("?")[0])
-            return response.read_all(limit, within)
+            yield response
 
     def _refuse(self, response: Response, what: str) -> None:
         """Raises the error that a status stands for."""

@@ -18,6 +18,11 @@ class Tuning:
     """Bytes of a hub's description of a revision: 1,000,000 files of 250 bytes each."""
     page: int = 64 * 1024 * 1024
     """Bytes of one page of a hub's listing. Guess."""
+    small_document: int = 1024 * 1024
+    """Bytes up to which a document is read and parsed beside others, however many: 35 MB in memory
+    at most. An honest list of so many has 5,000 files. Guess."""
+    large_documents: int = 512 * 1024 * 1024
+    """Bytes of all larger ones that are read at the same time: two of the longest descriptions."""
     peer_page: int = 8 * 1024 * 1024
     """Bytes of a peer's answer that lists models or payloads: 1,000 of 8 kB each. It takes up to
     nine times as much in memory, and a dozen peers are asked at once."""

@@ -103,7 +103,13 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
     for hub in watcher.hubs:
         try:
             answered = Pass(
-                hub, watcher.context, follows, watcher.holdings, rules=watcher.rules, told=told
+                hub,
+                watcher.context,
+                follows,
+                watcher.holdings,
+                rules=watcher.rules,
+                told=told,
+                alone=len(watcher.hubs) == 1,
             ).run()
             dark += [] if answered else [hub.name]
         finally:

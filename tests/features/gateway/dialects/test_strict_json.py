@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.features.gateway.dialects import strict_json
 from outlast.features.gateway.dialects.strict_json import DEPTH, NotStrictError, parse_strict
 from tests.campaign import examples
 
@@ -59,6 +60,29 @@ def test_what_is_not_strict_is_refused(body: bytes, why: str) -> None:
     with pytest.raises(NotStrictError, match=why) as caught:
         parse_strict(body)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b'{"":0},'])
+def test_what_takes_far_more_memory_than_bytes_is_not_parsed(
+    unit: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strict_json, "CONTAINERS", 1000)
+    assert len(parse_strict(b"[" + unit * 999 + b"0]")) == 1000
+
+    def parse(_body: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(strict_json, "_decode", parse)
+    with pytest.raises(NotStrictError, match="objects and arrays"):
+        parse_strict(b"[" + unit * 1000 + b"0]")
+
+
+@pytest.mark.parametrize("unit", [b"1,", b'"",', b"1.5,"])
+def test_nor_are_too_many_values(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strict_json, "VALUES", 1000)
+    assert len(parse_strict(b"[" + unit * 1000 + b"0]")) == 1001
+    with pytest.raises(NotStrictError, match="values"):
+        parse_strict(b"[" + unit * 1001 + b"0]")
 
 
 def test_what_only_looks_odd_is_read() -> None:

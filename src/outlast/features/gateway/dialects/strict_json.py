@@ -10,6 +10,13 @@ BODY: Final = 32 * 1024 * 1024
 """Bytes of a request's body. A dozen photographs in base64 fit; it is read before memory for the
 parsed values is taken.
 """
+CONTAINERS: Final = 1_000_000
+"""Objects and arrays of one text. Each takes up to 230 bytes of memory, and all of them are walked
+while no other request is answered. A long conversation has 10,000; an answer with the probabilities
+of 20 tokens in place of each has 41 for each token.
+"""
+VALUES: Final = 8_000_000
+"""Values of one text. A batch of embeddings has 5 million numbers in 64 MiB."""
 DEPTH: Final = 100
 """Levels of nesting. A conversation has six, a JSON schema of a tool some twenty."""
 _DIGITS: Final = 19
@@ -29,10 +36,16 @@ class NotStrictError(ValueError):
 def parse_strict(body: bytes, *, limit: int = BODY) -> Any:
     """The value of a JSON text of at most `limit` bytes. Raises :class:`NotStrictError` for other
     bytes, and for a key that is given twice, NaN and infinities, numbers beyond 64 bits, more than
-    :data:`DEPTH` levels, half surrogates, a byte order mark, and UTF-8 that is none.
+    :data:`DEPTH` levels, :data:`CONTAINERS` or :data:`VALUES`, half surrogates, a byte order mark,
+    and UTF-8 that is none.
     """
     if len(body) > limit:
         raise NotStrictError(f"it has more than {limit} bytes")
+    if is_too_dense(body):
+        raise NotStrictError(
+            f"it has more than {CONTAINERS} objects and arrays, or {VALUES} values; brackets and "
+            "commas in texts count too"
+        )
     try:
         value = _decode(body)
     except UnicodeDecodeError:
@@ -49,6 +62,13 @@ def parse_strict(body: bytes, *, limit: int = BODY) -> Any:
     if frame.count(b":") != _keys(value):
         raise NotStrictError("a key is given twice")
     return value
+
+
+def is_too_dense(body: bytes) -> bool:
+    """Whether what `body` has of JSON may take much more memory than its bytes do. Marks in texts
+    count too: it is told before anything is parsed.
+    """
+    return body.count(b"[") + body.count(b"{") > CONTAINERS or body.count(b",") > VALUES
 
 
 def _is_beyond(number: bytes) -> bool:

@@ -23,6 +23,7 @@ from outlast.features.gateway.upstream.asking import PATHS, Backend, Body
 from outlast.features.gateway.upstream.clock import Clock
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
 from outlast.features.gateway.upstream.wire import Wire, WirePlace
+from outlast.server.http.replies import without_paths
 from outlast.server.model.origin import Origin
 from outlast.server.model.requests import CHAT, EMBEDDINGS, OTHER, understand
 from outlast.server.model.template_limits import TemplateLimits
@@ -225,7 +226,8 @@ class LocalBackend:
         except SchemaError as error:
             raise _as_fault(RequestError(400, str(error), param="tools")) from None
         except (EngineError, aiohttp.ClientError) as error:
-            raise Fault(FaultKind.ENGINE, f"the engine does not answer: {error}") from error
+            text = without_paths(f"the engine does not answer: {error}")  # it names its socket
+            raise Fault(FaultKind.ENGINE, text) from error
         running.engine.count_request()
         reply = await self._send(running, kind, sent, clock, connect)
         if not asked.forced:
@@ -286,10 +288,11 @@ class AdapterBackend:
 
 def _as_fault(error: RequestError) -> Fault:
     """A refusal of the engine's: the caller's own, or one that other targets may not have."""
+    text = without_paths(str(error))
     if error.status >= 500:
-        return Fault(FaultKind.SERVER, str(error), status=error.status)
-    said = error.document()["error"]
-    return Fault(FaultKind.REQUEST, str(error), status=error.status, error=said)
+        return Fault(FaultKind.SERVER, text, status=error.status)
+    said = {**error.document()["error"], "message": text}
+    return Fault(FaultKind.REQUEST, text, status=error.status, error=said)
 
 
 class _HeldBody:

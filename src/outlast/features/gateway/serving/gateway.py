@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from outlast.core.errors import ExhaustedError, OutlastError
+from outlast.core.errors import CorruptError, OutlastError, StorageError, TransientError
 from outlast.features.gateway.processes.figures import figures_of_all
 from outlast.features.gateway.routes.values import GatewayRoute
 from outlast.features.gateway.seams import Dialect, KeyRefused, RequestRefused, Understood
@@ -206,7 +206,8 @@ def _answer_to(error: Exception, dialect: Dialect) -> web.Response:
     if isinstance(error, web.HTTPException):
         return _refusal(dialect, error.status, error.reason)
     if isinstance(error, OutlastError):
-        status = 503 if isinstance(error, ExhaustedError) else 400
+        ours = isinstance(error, TransientError | StorageError | CorruptError)
+        status = 503 if ours else 400  # a full disk, say: no fault of the caller's
         return _refusal(dialect, status, told(status, str(error)))
     log_bug("gateway", error)
     return _refusal(dialect, 500, "a bug in outlast: its log has the traceback")

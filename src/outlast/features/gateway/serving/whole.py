@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from outlast.features.gateway.dialects.anthropic_target import from_messages
+from outlast.features.gateway.dialects.strict_json import is_too_dense
 from outlast.features.gateway.seams import BrokenStream, BudgetSpent, Json
 from outlast.features.gateway.serving.anomalies import unsound_whole
 from outlast.features.gateway.serving.fleet import Server
@@ -85,6 +86,8 @@ async def _read(one: Try, body: Body) -> bytes:
 
 
 def _object(data: bytes) -> Json:
+    if is_too_dense(data):
+        raise Fault(FaultKind.MALFORMED, "the answer has too many values")
     try:
         answer: Any = _decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError):

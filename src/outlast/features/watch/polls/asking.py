@@ -57,6 +57,8 @@ class PoliteHub:
         self._rest = context.rest
         self._tuning = context.tuning
         self._told = told
+        self.waited = 0.0
+        """Seconds for answers."""
         self._counted = hub.requests
         self._spent = context.memory.spent(hub.name, day_of(context.clock()))
 
@@ -75,7 +77,7 @@ class PoliteHub:
                 raise PassOverError
             if attempt:
                 self._rest(self._tuning.rest * 2 ** (attempt - 1))
-            before = self.hub.requests
+            before, began = self.hub.requests, self._clock()
             try:
                 found = work()
             except Cancelled:
@@ -87,6 +89,8 @@ class PoliteHub:
                 _log.info("%s: %s", self.hub.name, problem)
                 error = problem
                 continue
+            finally:
+                self.waited += max(0.0, self._clock() - began)
             self._answered()
             if self.hub.wait > 0:
                 self._be_patient(self.hub.wait, "its limit of requests is reached")

@@ -3,6 +3,7 @@ down with the new state, at once.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,7 +82,9 @@ class Rules:
 
 
 class Pass:
-    """A pass over one hub. `told` receives each change, once it is written down."""
+    """A pass over one hub. `told` receives each change, once it is written down. `alone`: no other
+    hub waits for its end, so that it may take as long as it likes.
+    """
 
     def __init__(
         self,
@@ -92,8 +95,10 @@ class Pass:
         *,
         rules: Rules,
         told: Callable[[Change], None],
+        alone: bool = True,
     ) -> None:
         self._hub = hub
+        self._patience = math.inf if alone else context.tuning.longest_wait
         self._memory = context.memory
         self._follows = follows
         self._kept = kept
@@ -109,8 +114,9 @@ class Pass:
         self._allowed = 0
 
     def run(self) -> bool:
-        """Looks at all that is due. Returns early where the hub is dark or wants patience, or the
-        requests of the day are used up. False if the hub is dark.
+        """Looks at all that is due. Returns early where the hub is dark or wants patience, the
+        requests of the day are used up, or it answers so slowly that other hubs wait for long.
+        False if the hub is dark.
         """
         if self._asking.health.rests(self._clock(), self._tuning):
             return not self._asking.health.dark
@@ -142,7 +148,7 @@ class Pass:
 
     def _is_spent(self) -> bool:
         self._control.cancel.check()
-        return self._asking.spent >= self._allowed
+        return self._asking.spent >= self._allowed or self._asking.waited >= self._patience
 
     def _period(self, priority: Priority) -> float:
         return period(priority, self._rules.every, self._stretch, self._tuning)
@@ -194,7 +200,7 @@ class Pass:
         for follow in searched:
             name = pattern_name(follow)
             duty = duties.get(name) or Duty(self._hub.name, name)
-            if duty.due > self._clock():
+            if duty.due > self._clock() or self._asking.waited >= self._patience:
                 continue
             try:
                 repos = self._asking.ask(partial(found_by, self._hub, follow))

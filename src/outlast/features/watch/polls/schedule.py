@@ -49,6 +49,9 @@ class Tuning:
     """Until what could not be archived is tried again, if that may pass by itself."""
     archive_later: float = DAY
     """The same for what is withdrawn, or too large for its follow or the disk."""
+    longest_wait: float = 3600.0
+    """For the answers of one hub in one pass, where other hubs are watched too: the rest comes in
+    the next pass. Guess: 10,000 models of a hub that answers in a third of a second."""
     service: float = 30.0
     """Between two looks of the service at what is due."""
 
