@@ -127,8 +127,8 @@ def test_large_documents_are_parsed_one_at_a_time(
     monkeypatch.setattr(large, "load_json", load)
     monkeypatch.setattr(manifest, "load_json", load)
     monkeypatch.setattr(large, "TUNING", replace(TUNING, small_document=1))
-    http = HttpClient(HttpSettings(proxies={}), tuning=Tuning(small_document=1))
-    with ThreadPoolExecutor(6) as pool:
+    client = HttpClient(HttpSettings(proxies={}), tuning=Tuning(small_document=1))
+    with client as http, ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(SOURCES[kind](http, port).describe, REPO, "main") for _ in range(6)]
         assert {future.result(SECONDS).repo for future in asked} == {REPO}
     assert counted.total >= 6
@@ -219,8 +219,8 @@ class TestAnswers:
             found.append(size)
             threading.Event().wait(wait)
 
-        http = HttpClient(HttpSettings(proxies={}), tuning=Tuning(**tuning))
-        with http.get(f"http://127.0.0.1:{port}/outlast-manifest.json") as response:
+        client = HttpClient(HttpSettings(proxies={}), tuning=Tuning(**tuning))
+        with client as http, http.get(f"http://127.0.0.1:{port}/outlast-manifest.json") as response:
             response.read_all(limit, SECONDS, claim)
         return found
 
