@@ -30,7 +30,7 @@ from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.partials import Partial
 from tests.hubsim import HubRepo, HubSim
-from tests.serve.node import Node, archived, until
+from tests.serve.node import SECONDS, Node, archived, until
 from tests.serve.upstream import MIB, Resuming, same, sent, sha256, target, weights
 from tests.serve.wire import Wire
 
@@ -226,7 +226,7 @@ class TestFetches:
         def write(partial: Partial, index: int, data: bytes | memoryview) -> None:
             if index and mirror.entries["a"].key in partial.path.name and not on_its_way.is_set():
                 on_its_way.set()
-                until(lambda: a._pause.is_set, "the pause")
+                assert asked.wait(SECONDS)
                 too_early.append(stamped.wait(STILL))
             writes(partial, index, data)
 
@@ -234,7 +234,12 @@ class TestFetches:
             stamped.set()
             return kept(path)
 
-        kept = streaming._stamp
+        def pause(self: StreamingFile) -> None:
+            pauses(self)
+            asked.set()  # the token itself is another one a moment later
+
+        kept, pauses, asked = streaming._stamp, StreamingFile.pause, threading.Event()
+        monkeypatch.setattr(StreamingFile, "pause", pause)
         monkeypatch.setattr(Partial, "write", write)
         monkeypatch.setattr(streaming, "_stamp", stamp)
         mirror.hub.set_faults([{"action": "slow", "rate": 1, "file": "b"}])
