@@ -40,6 +40,8 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "long" if LONG else "default"))
 
+gc.disable()  # until all is collected: the collector went through it again and again
+
 
 def pytest_report_header() -> str:
     return f"campaigns: SEED={SEED}, {'long' if LONG else 'short'}"
@@ -62,11 +64,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was collected, a gigabyte in each worker, lives as long as the process. The collector
-    went through all of it again and again: a third of what the tests computed (measured).
+    """What was collected lives as long as the process. The collector went through all of it again
+    and again: a third of what the tests computed (measured).
     """
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
