@@ -225,8 +225,9 @@ class TestFetches:
 
         def write(partial: Partial, index: int, data: bytes | memoryview) -> None:
             if index and mirror.entries["a"].key in partial.path.name and not on_its_way.is_set():
+                asked = a._pause  # the next run has another one
                 on_its_way.set()
-                until(lambda: a._pause.is_set, "the pause")
+                until(lambda: asked.is_set, "the pause")
                 too_early.append(stamped.wait(STILL))
             writes(partial, index, data)
 
