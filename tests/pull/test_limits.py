@@ -5,7 +5,6 @@ clock.
 """
 
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -14,10 +13,11 @@ from outlast.core.errors import AccessDeniedError, UnreachableError
 from outlast.core.events import Event, Progress, SourceWaiting
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim.log import LogEntry
+from tests.noise import noise
 from tests.pull.kit import FILES, MIB, Puller, check_pulled, file_requests
 
-LARGE = Random(11).randbytes(40 * MIB + 9)
-MANY = {f"{number}.bin": Random(number).randbytes(6 * MIB) for number in range(4)}
+LARGE = noise(11, 40 * MIB + 9)
+MANY = {f"{number}.bin": noise(number, 6 * MIB) for number in range(4)}
 REFUSALS = [403, 429, 503]
 UNLIMITED = 100
 
