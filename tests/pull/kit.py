@@ -36,7 +36,7 @@ FILES: dict[str, bytes] = {
     "README.md": b"# A model\n",
     "sub/tokenizer.json": bytes(range(256)) * 300,
     "empty.txt": b"",
-    "small.bin": noise(1, MIB + 77),
+    "small.bin": noise(11, MIB + 77),
     BIG: noise(2, 11 * MIB + 12345),
 }
 TOTAL = sum(map(len, FILES.values()))
