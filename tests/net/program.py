@@ -17,8 +17,8 @@ _REST = 0.05
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Polls until `holds` is true; fails where it does not come true in time. It rests three times as
-    long as the question took, so that what is waited for has most of the processor.
+    """Polls until `holds` is true; fails where it does not come true in time. It rests three times
+    as long as the question took, so that what is waited for has most of the processor.
     """
     deadline = time.monotonic() + seconds
     asked = time.monotonic()
