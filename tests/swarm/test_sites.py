@@ -22,7 +22,7 @@ from outlast.intake.form_policy import FormWishes
 from outlast.node import payloads
 from outlast.node.node import Node
 from outlast.node.tuning import Tuning as NodeTuning
-from outlast.p2p.tuning import Tuning
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import RangeReader
 from outlast.store.records.facts import About
 from outlast.swarm.client.torrent import Torrent
@@ -84,7 +84,7 @@ class TestFiles:
 
     def test_many_small_ones(self, tmp_path: Path) -> None:
         """More than are looked at, and asked for, at once."""
-        files = {f"{number:04}": b"%d" % number for number in range(1100)}
+        files = {f"{number:04}": b"%d" % number for number in range(TUNING.ask_ahead + 100)}
         with site(tmp_path / "a", files=files) as a, site(tmp_path / "b", a) as b:
             asked = a.server
             Running(b.pull).result()
