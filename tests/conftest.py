@@ -17,7 +17,7 @@ from tests.campaign import LONG, SEED
 _LARGE = 100_000
 _MEMORY = "/dev/shm"  # noqa: S108 - a folder of each run is made in it, under a name of its own
 _ROOM = 5 << 30
-"""Bytes that must be free in memory; a run has at most 2 GB of files there at once (measured)."""
+"""Bytes that must be free there: two workers had 1.1 GB of files at once, at most (measured)."""
 
 
 def _has_room(folder: str) -> bool:
