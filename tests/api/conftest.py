@@ -3,20 +3,20 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
 import outlast
 from tests.cli.call import environment
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 
 MIB = 1 << 20
 FILES: dict[str, bytes] = {
     "config.json": b'{"num_hidden_layers": 2}',
     "README.md": b"# A model\n",
     "words.bin": b"weights compress well when they repeat; " * (6 * MIB // 40),
-    "noise.bin": Random(3).randbytes(3 * MIB + 77),
+    "noise.bin": noise(3, 3 * MIB + 77),
 }
 
 

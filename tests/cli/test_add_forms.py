@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -18,12 +17,13 @@ from outlast.ops.add import Added, add
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
+from tests.noise import noise
 from tests.pull.kit import check_archive, contents
 from tests.pull.weights import ROWS, bf16, model, packed, tuned
 from tests.realweights import Tensor
 
 AUTO = FormWishes()
-NOISE = Random(3).randbytes(5_000_000)
+NOISE = noise(3, 5_000_000)
 
 
 def put(

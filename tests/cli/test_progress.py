@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -33,10 +32,11 @@ from outlast.ops.verify import verify
 from outlast.store.archive import Archive
 from tests.cli.call import end_all, finish, inside, outlast, start, until
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 
 MB = 10**6
 MIB = 1 << 20
-NOISE = bytes(byte * 228 // 256 for byte in Random(5).randbytes(3 * MIB))
+NOISE = bytes(byte * 228 // 256 for byte in noise(5, 3 * MIB))
 """A capsule of it is 2 % smaller: it is tried, and does not pay."""
 WORDS = b"weights compress well when they repeat; " * (MIB // 8)
 

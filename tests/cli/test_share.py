@@ -3,7 +3,6 @@
 import hashlib
 import os
 from pathlib import Path
-from random import Random
 
 import libtorrent
 import pytest
@@ -25,6 +24,7 @@ from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import parse_magnet
 from outlast.swarm.torrent.read import read_torrent
 from tests.cli.call import inside
+from tests.noise import noise
 from tests.store.weights import model, tuned
 
 BASE = model(1, 900_000)
@@ -32,8 +32,8 @@ FILES = {
     "config.json": b"{}",
     "empty": b"",
     "model.safetensors": BASE,
-    "noise.bin": Random(1).randbytes(2_500_000),
-    "sub/again.bin": Random(1).randbytes(2_500_000),
+    "noise.bin": noise(1, 2_500_000),
+    "sub/again.bin": noise(1, 2_500_000),
 }
 TUNED = {"model.safetensors": tuned(BASE, 2)}
 REPO = RepoId.parse("me/model")

@@ -1,7 +1,6 @@
 """XXH3 and the leaf hashes of every path, held to the libraries that define them."""
 
 import hashlib
-import random
 
 import pytest
 import xxhash
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 from outlast.codec import kernels
 from tests.codec import weights
 from tests.codec.reference.xxh3 import xxh3
+from tests.noise import noise
 
 LEAF = 16 * 1024
-LONG = random.Random(1).randbytes(200_000)
+LONG = noise(1, 200_000)
 
 
 @pytest.mark.parametrize("path", kernels.paths())

@@ -1,6 +1,7 @@
 """A safetensors header is taken for what it says, or for nothing."""
 
 import json
+import re
 import struct
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.codec.claims import BLOCKS
-from outlast.codec.safetensors import MAX_DIMENSIONS
+from outlast.codec.claims import BLOCKS, OpaqueError
+from outlast.codec.safetensors import MAX_DIMENSIONS, read_claims
 from outlast.codec.tensors import DTYPES, Container, Tensor, parse
 from tests.codec.container_files import Blob, entry, parsed, safetensors
 
@@ -88,6 +89,33 @@ def test_cut_at_each_byte(cut: int) -> None:
     # As when a disk returns less than the file's size promises.
     container = parse(Blob(whole[:cut]).read, len(whole))
     assert (container is None) == (cut < len(whole) - 4)
+
+
+def test_a_tensor_in_the_usual_order_is_read_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each character replaced, doubled or left out."""
+    usual = '{"a":{"dtype": "U8","shape":[2 ,20],"data_offsets":[0,40]},"b":{"dtype":"F4",'
+    usual += '"shape":[],"data_offsets": [1,9007199254740991]}}'
+    headers = [
+        usual,
+        usual.replace("740991", "740992"),
+        usual.replace("[2 ,20]", "[0,9" + "9" * 15),
+    ]
+    for at, here in enumerate(usual):
+        headers += [
+            usual[:at] + other + usual[at + 1 :] for other in (*'{}[]:," 01\\a\n', here * 2, "")
+        ]
+    files = [safetensors(header, bytes(40)) for header in headers]
+
+    def read(data: bytes) -> object:
+        try:
+            return read_claims(Blob(data).read, len(data))
+        except OpaqueError as error:
+            return str(error)
+
+    found = [read(data) for data in files]
+    monkeypatch.setattr("outlast.codec.safetensors._USUAL", re.compile(r"(?!)"))
+    assert found == [read(data) for data in files]
+    assert sum(isinstance(one, list) for one in found) > len(usual) // 10
 
 
 TENSORS = st.lists(

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -22,6 +21,7 @@ from tests.cli.call import Call, until
 from tests.crash.test_two import mirror
 from tests.crash.world import BASE, CACHED, FOLDER, NEW, World, fresh
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import MIB, check_archive, contents, sent, tree
 from tests.rot import damage, file_of
 from tests.warm.calls import finish, outlast, start
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.rootonly]
 
 SIZE = 176 * MIB
 """Of the small disk: the plan of a pull asks for 64 MiB more than its bytes."""
-LARGE = Random(6).randbytes(48 * MIB)
+LARGE = noise(6, 48 * MIB)
 
 
 @dataclass(frozen=True, slots=True)

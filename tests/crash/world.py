@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 from outlast.core.control import Control
 from outlast.core.names import Target
@@ -16,12 +15,12 @@ from outlast.store.archive import Archive
 from outlast.store.garbage.evidence import gather
 from tests.cli.call import until
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import MIB, Puller, check_archive, contents, sent
 from tests.pull.weights import bf16, packed, tuned
 from tests.realweights import Tensor
 
-_random = Random(5)
-SHARED = _random.randbytes(5 * MIB + 1)
+SHARED = noise(51, 5 * MIB + 1)
 
 
 def _weights(*numbers: int, change: bool = False) -> bytes:
@@ -41,28 +40,28 @@ BASE: dict[str, bytes] = {
     "notes.txt": b"keep me\n",
 }
 OLD: dict[str, bytes] = {
-    "old.bin": _random.randbytes(2 * MIB),
+    "old.bin": noise(52, 2 * MIB),
     "shared.bin": SHARED,
     **{f"old-{number}.txt": b"old %d\n" % number for number in range(12)},
 }
 NEW: dict[str, bytes] = {
     "model-1.safetensors": _weights(*range(100, 122)),
-    "model-2.safetensors": _random.randbytes(9 * MIB),
+    "model-2.safetensors": noise(53, 9 * MIB),
     "model-3.safetensors": _weights(*range(9), change=True),
     "shared.bin": SHARED,
-    "small.bin": _random.randbytes(3 * MIB),
+    "small.bin": noise(54, 3 * MIB),
     **{f"text-{number}.txt": b"text %d\n" % number for number in range(12)},
 }
 FOLDER: dict[str, bytes] = {
     "capsule.safetensors": _weights(*range(90, 94)),
-    "noise.bin": _random.randbytes(3 * MIB + 5),
+    "noise.bin": noise(55, 3 * MIB + 5),
     "tuned.safetensors": _weights(*range(8), change=True),
-    "sub/more.bin": _random.randbytes(2 * MIB),
+    "sub/more.bin": noise(56, 2 * MIB),
     "sub/shared.bin": SHARED,
     "README.md": b"# mine\n",
 }
 CACHED: dict[str, bytes] = {
-    "model.safetensors": _random.randbytes(6 * MIB + 5),
+    "model.safetensors": noise(57, 6 * MIB + 5),
     "config.json": b'{"cached": true}',
     "sub/vocab.txt": b"a\nb\n",
 }

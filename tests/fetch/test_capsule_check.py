@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -19,8 +18,9 @@ from outlast.fetch.plan import FetchPlan
 from outlast.store.archive import Archive
 from outlast.store.partials import Partial
 from tests.codec.files import encode
+from tests.noise import noise
 
-BLOB = Random(4).randbytes(20 * PIECE + 5)
+BLOB = noise(4, 20 * PIECE + 5)
 NAMES = names_of(BLOB)
 CAPSULE = encode(BLOB)
 COUNT = -(-len(CAPSULE) // PIECE)

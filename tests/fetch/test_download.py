@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -27,11 +26,12 @@ from outlast.fetch.tuning import TUNING
 from outlast.sources.hub import HubSource
 from outlast.store.layout import Layout
 from outlast.store.partials import Partial
+from tests.noise import noise
 from tests.serve.peers import client
 from tests.swarm.sites import until
 
 CHUNK = TUNING.chunk
-DATA = Random(9).randbytes(10 * PIECE + 99)
+DATA = noise(9, 10 * PIECE + 99)
 NAMES = names_of(DATA)
 assert NAMES.merkle_root is not None
 TREE = Tree(len(DATA), NAMES.merkle_root, NAMES.layer)

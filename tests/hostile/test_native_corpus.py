@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign import LONG
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = Path(__file__).parent / "blocks"
 MUTATIONS = 4000
+_OPTIMIZE = f"-DOUTLAST_OPTIMIZE={'-O1' if LONG else '-O0'}"
+"""What is checked is the same; without optimising the kernels are compiled in half of the time."""
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tools = Path(sys.executable).parent
     environ = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
     steps: list[list[str | Path]] = [
-        ["cmake", "-S", ROOT / "native" / "fuzz", "-B", build, "-G", "Ninja"],
+        ["cmake", "-S", ROOT / "native" / "fuzz", "-B", build, "-G", "Ninja", _OPTIMIZE],
         ["cmake", "--build", build, "--target", "replay"],
     ]
     for step in steps:

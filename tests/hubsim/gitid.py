@@ -1,5 +1,6 @@
 """Ids as git makes them: blobs, trees, commits, and the pointer files of git LFS."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,15 +16,20 @@ def git_id(kind: str, payload: bytes) -> str:
 
 def hash_source(source: bytes | Path, *, lfs: bool) -> str:
     """The sha256 of an LFS file's bytes, the git blob id of any other; files are streamed."""
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    digest = hashlib.sha256() if lfs else hashlib.sha1(f"blob {size}\0".encode())
     if isinstance(source, bytes):
-        digest.update(source)
-    else:
-        with source.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return _hash_bytes(source, lfs=lfs)
+    size = source.stat().st_size
+    digest = hashlib.sha256() if lfs else hashlib.sha1(f"blob {size}\0".encode())
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _hash_bytes(data: bytes, *, lfs: bool) -> str:
+    """Tests of a module have the same files again and again."""
+    return hashlib.sha256(data).hexdigest() if lfs else git_id("blob", data)
 
 
 def lfs_pointer(sha256: str, size: int) -> bytes:

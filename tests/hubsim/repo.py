@@ -74,6 +74,20 @@ class Commit:
 
 
 @dataclass(slots=True)
+class _Pack:
+    """Bytes of the files of one commit, on their way to its file."""
+
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, data: bytes) -> int:
+        """Where they begin."""
+        self.parts.append(data)
+        self.size += len(data)
+        return self.size - len(data)
+
+
+@dataclass(slots=True)
 class RepoState:
     """What of a repo can change: visibility and refs."""
 
@@ -191,9 +205,9 @@ class HubRepo:
         kept = dict(self.read(parent).files) if parent and not fresh else {}
         for name in delete:
             del kept[name]
-        pack = bytearray()
+        pack = _Pack()
         added = {name: _store(name, content, pack) for name, content in files.items()}
-        made = self._write_commit(kept | added, parent, message, bytes(pack), git and git[1])
+        made = self._write_commit(kept | added, parent, message, pack, git and git[1])
         if git is not None:
             self._state.git = str(git[0].resolve())
         for ref in refs:
@@ -223,7 +237,7 @@ class HubRepo:
         files: dict[str, StoredFile],
         parent: str | None,
         message: str,
-        pack: bytes,
+        pack: "_Pack",
         named: str | None = None,
     ) -> Commit:
         seconds = EPOCH + 60 * len(self._state.commits)
@@ -231,7 +245,8 @@ class HubRepo:
         parents = [parent] if parent else []
         sha = named or gitid.commit_id(folders[""], parents, seconds, message)
         pack_file = self.folder.resolve() / f"{sha}.pack"
-        pack_file.write_bytes(pack)
+        with pack_file.open("wb") as file:
+            file.writelines(pack.parts)
         placed = {
             name: file if file.source else _moved(file, str(pack_file))
             for name, file in files.items()
@@ -264,15 +279,14 @@ def is_lfs(name: str, size: int) -> bool:
     return size > LFS_LIMIT or Path(name).suffix.lower() in LFS_SUFFIXES
 
 
-def _store(name: str, content: bytes | Path | HubFile, pack: bytearray) -> StoredFile:
+def _store(name: str, content: bytes | Path | HubFile, pack: "_Pack") -> StoredFile:
     """Describe a file; bytes go to the end of `pack`, and get their source later."""
     given = content if isinstance(content, HubFile) else HubFile(content)
     data = given.content
     size = len(data) if isinstance(data, bytes) else data.stat().st_size
     offset = 0
     if isinstance(data, bytes):
-        offset = len(pack)
-        pack += data
+        offset = pack.add(data)
     source = "" if isinstance(data, bytes) else str(data.resolve())
     lfs = is_lfs(name, size) if given.lfs is None else given.lfs
     oid, sha256 = "", None

@@ -13,19 +13,19 @@ from typing import IO, Protocol
 SECONDS = 120.0
 """The longest that a test waits for something that has to happen."""
 _TAIL = 3000
-_REST = 0.02
+_REST = 0.05
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Polls until `holds` is true; fails where it does not come true in time. It rests as long as
-    the question took, so that what is waited for has most of the processor.
+    """Polls until `holds` is true; fails where it does not come true in time. It rests three times
+    as long as the question took, so that what is waited for has most of the processor.
     """
     deadline = time.monotonic() + seconds
     asked = time.monotonic()
     while not holds():
         now = time.monotonic()
         assert now < deadline, f"waited in vain: {what}"
-        time.sleep(max(_REST, now - asked))
+        time.sleep(max(_REST, 3 * (now - asked)))
         asked = time.monotonic()
 
 

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -36,11 +35,12 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.writer import WriteSession
+from tests.noise import noise
 from tests.store import weights
 from tests.store.build import check_error, put
 from tests.store.weights import model, tuned
 
-LARGE = Random(5).randbytes(2 * merkle.PIECE + 12345)
+LARGE = noise(5, 2 * merkle.PIECE + 12345)
 BASE = model(1, weights=40_000)
 FINE = tuned(BASE, 2)
 CANCEL = Cancel()

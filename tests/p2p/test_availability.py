@@ -60,9 +60,10 @@ class Teller:
 class Known:
     """The availability, and a way to ask that returns when all have answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask_hurried: float = 0.0) -> None:
         self._answers = threading.Semaphore(0)
-        self.availability = Availability(self._answers.release, Tuning(ask_again=3600.0))
+        tuning = Tuning(ask_again=3600.0, ask_hurried=ask_hurried)
+        self.availability = Availability(self._answers.release, tuning)
 
     def ask(self, *tellers: Teller, blobs: Sequence[Digest] = (BLOB,), answers: int) -> None:
         """Asks; waits for so many answers."""
@@ -104,14 +105,27 @@ def test_bases_are_asked_for_too(known: Known) -> None:
 
 
 def test_when_they_are_asked_again(known: Known) -> None:
-    """At once for a blob that is news, and if they have news themselves; else later."""
-    one = Teller("one", (PLAIN,))
+    """At once for a blob that is news, and if they say that they have it; else later."""
+    one = Teller("one", (PLAIN,), have=SIZE - 1)
     known.ask(one, answers=1)
     known.ask(one, answers=0)
     known.ask(one, blobs=(BLOB, OTHER), answers=1)
-    known.availability.hurry([b"one", b"unknown"])
+    known.availability.hurry([b"one", b"unknown"], BLOB)
+    one.have = SIZE
     known.ask(one, blobs=(BLOB, OTHER), answers=1)
     assert len(one.asked) == 3
+    known.availability.hurry([b"one"], BLOB)
+    known.ask(one, blobs=(BLOB, OTHER), answers=0)
+    known.availability.hurry([b"one"], OTHER)
+    known.ask(one, blobs=(BLOB, OTHER), answers=1)
+
+
+def test_one_that_has_less_than_it_announces_is_not_asked_without_a_pause() -> None:
+    known = Known(ask_hurried=3600.0)
+    one = Teller("one", (PLAIN,), have=SIZE - 1)
+    known.ask(one, answers=1)
+    known.availability.hurry([b"one"], BLOB)
+    known.ask(one, answers=0)
 
 
 def test_one_that_left_is_forgotten(known: Known) -> None:

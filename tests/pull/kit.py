@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from random import Random
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest
@@ -27,6 +26,7 @@ from outlast.sources.tuning import Tuning as SourcesTuning
 from outlast.store.archive import Archive
 from tests.hubsim import HubSim
 from tests.hubsim.log import LogEntry
+from tests.noise import noise
 
 MIB = 1 << 20
 QUICK = Tuning(first_wait=0.02, hedge_after=0.5)
@@ -36,8 +36,8 @@ FILES: dict[str, bytes] = {
     "README.md": b"# A model\n",
     "sub/tokenizer.json": bytes(range(256)) * 300,
     "empty.txt": b"",
-    "small.bin": Random(1).randbytes(MIB + 77),
-    BIG: Random(2).randbytes(11 * MIB + 12345),
+    "small.bin": noise(11, MIB + 77),
+    BIG: noise(2, 11 * MIB + 12345),
 }
 TOTAL = sum(map(len, FILES.values()))
 

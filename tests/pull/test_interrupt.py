@@ -2,17 +2,17 @@
 
 import signal
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
 from tests.cli.call import until
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import MIB, check_archive, check_pulled, file_requests, sent
 from tests.warm.calls import finish, outlast, start
 
-LARGE = Random(4).randbytes(40 * MIB)
+LARGE = noise(4, 40 * MIB)
 _SOON = 10.0
 """A hang is longer than this on any machine; the waits that must not be sat out are longer too."""
 

@@ -5,19 +5,20 @@ clock.
 """
 
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
 from outlast.core.errors import AccessDeniedError, UnreachableError
 from outlast.core.events import Event, Progress, SourceWaiting
+from tests.campaign import crossed
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim.log import LogEntry
+from tests.noise import noise
 from tests.pull.kit import FILES, MIB, Puller, check_pulled, file_requests
 
-LARGE = Random(11).randbytes(40 * MIB + 9)
-MANY = {f"{number}.bin": Random(number).randbytes(6 * MIB) for number in range(4)}
+LARGE = noise(11, 40 * MIB + 9)
+MANY = {f"{number}.bin": noise(number, 6 * MIB) for number in range(4)}
 REFUSALS = [403, 429, 503]
 UNLIMITED = 100
 
@@ -43,8 +44,7 @@ def refused(hub: HubSim, file: str) -> list[LogEntry]:
     return [one for one in file_requests(hub) if one.file == file and one.status in REFUSALS]
 
 
-@pytest.mark.parametrize("status", REFUSALS)
-@pytest.mark.parametrize("most", [1, 2, 4, UNLIMITED])
+@pytest.mark.parametrize(("most", "status"), crossed([1, 2, 4, UNLIMITED], [], REFUSALS))
 def test_the_limit_of_a_file_is_found(large: HubSim, pull: Puller, most: int, status: int) -> None:
     """A refusal beside a request that is served is neither a refused model nor a failure."""
     large.set_faults(limit(most, status))
@@ -57,8 +57,7 @@ def test_the_limit_of_a_file_is_found(large: HubSim, pull: Puller, most: int, st
     assert not [event for event in pull.events if isinstance(event, SourceWaiting)]
 
 
-@pytest.mark.parametrize("status", REFUSALS)
-@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.parametrize(("most", "status"), crossed([1, 2], [], REFUSALS))
 def test_a_limit_over_all_files(many: HubSim, pull: Puller, most: int, status: int) -> None:
     many.set_faults(limit(most, status, "all"))
     pull.connections, pull.tries = 8, 2

@@ -22,6 +22,7 @@ from outlast.sources.base import listing_id
 from outlast.store.archive import Archive
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import BIG, MIB, Puller, check_archive, check_pulled, contents, has_blob
 from tests.sourcesim import FolderSim, Model, ModelScopeSim, Reply, S3Sim, sums
 from tests.sourcesim.s3 import BUCKET, KEY, SECRET
@@ -34,7 +35,7 @@ FILES = {
     "config.json": b'{"hidden_size": 64}',
     "README.md": b"# A model\n",
     "small.bin": Random(1).randbytes(70_000),
-    BIG: Random(2).randbytes(2 * MIB + 12345),
+    BIG: noise(2, 2 * MIB + 12345),
 }
 MOVED = {f"weights/{path}": data for path, data in FILES.items()}
 

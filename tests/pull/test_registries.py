@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -12,6 +11,7 @@ from outlast.ops.export import link
 from outlast.store.archive import Archive
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import (
     BIG,
     FILES,
@@ -26,7 +26,7 @@ from tests.registrysim import Fault, RegistrySim, modelpack, ollama
 from tests.serve.node import Node
 from tests.serve.wire import once
 
-LARGE = Random(3).randbytes(16 * MIB + 5)
+LARGE = noise(3, 16 * MIB + 5)
 
 
 @pytest.fixture

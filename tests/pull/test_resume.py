@@ -4,16 +4,16 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from outlast.core.errors import UnreachableError
 from outlast.core.events import Event, FileDone
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import BIG, FILES, MIB, TOTAL, Puller, check_pulled, file_requests, sent, tree
 
-DATA = Random(7).randbytes(21 * MIB + 5)
+DATA = noise(7, 21 * MIB + 5)
 MODEL = {"large.safetensors": DATA, "config.json": b"{}"}
 LARGE = "large.safetensors"
 NAME = hashlib.sha256(DATA).hexdigest()

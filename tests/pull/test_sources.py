@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import Event, Progress, SourceBanned
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull.kit import (
     BIG,
     FILES,
@@ -30,7 +30,7 @@ from tests.pull.kit import (
 )
 
 DEAD = "http://127.0.0.1:9"
-LARGE = Random(3).randbytes(24 * MIB + 5)
+LARGE = noise(3, 24 * MIB + 5)
 
 
 @pytest.fixture

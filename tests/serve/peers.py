@@ -29,6 +29,7 @@ from outlast.sources.peer_documents import CopiesSaid
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates
+from tests.noise import noise
 from tests.serve.forms import floats, pack
 from tests.serve.wire import Reply, once
 
@@ -36,7 +37,7 @@ V1 = "/outlast/v1"
 NODE = bytes(range(20))
 OPEN, SECRET = RepoId.parse("org/open"), RepoId.parse("org/secret")
 COMMIT = GitOid("c" * 40)
-PLAIN = Random(1).randbytes(3 * (1 << 20) + 77)
+PLAIN = noise(1, 3 * (1 << 20) + 77)
 WEIGHTS = floats(4)
 SMALL = b'{"hidden_size": 64}'
 FILES = {"config.json": SMALL, "plain.bin": PLAIN, "model.safetensors": WEIGHTS, "empty": b""}

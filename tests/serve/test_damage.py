@@ -20,13 +20,14 @@ from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.settings import SwarmSettings
 from tests.campaign import LONG, SEED
 from tests.cli.call import inside
+from tests.noise import noise
 from tests.serve.forms import flip, floats, pack
 from tests.serve.node import Node
 from tests.serve.peers import OPEN, PLAIN, V1, Peer, archive_files, get, sha
 from tests.serve.wire import once
 
 MIB = 1 << 20
-DATA = {"plain": random.Random(7).randbytes(12 * MIB + 99), "capsule": floats(12)}
+DATA = {"plain": noise(7, 12 * MIB + 99), "capsule": floats(12)}
 PATH = "/me/m/resolve/main/data.safetensors"
 
 

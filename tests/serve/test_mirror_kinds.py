@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.serve.node import Node
 from tests.serve.upstream import target
 from tests.serve.wire import once
 from tests.sourcesim import Model, ModelScopeSim
 
-WEIGHTS = Random(1).randbytes(200_000)
+WEIGHTS = noise(1, 200_000)
 FILES = {"config.json": b"{}", "model.bin": WEIGHTS}
 COMMIT = "a" * 40
 

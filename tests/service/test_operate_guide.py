@@ -22,13 +22,14 @@ from outlast.store.archive import Archive
 from tests.cli.call import inside, until
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim.ask import ask
+from tests.noise import noise
 from tests.ports import free_port
 from tests.pull.kit import MIB, check_archive, contents
 from tests.serve.node import Node, pull
 from tests.warm.calls import end_all, finish, start
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide" / "operate.md").read_text()
-BIG = Random(5).randbytes(24 * MIB)
+BIG = noise(5, 24 * MIB)
 FILES = {"config.json": b'{"a": 1}', "big.bin": BIG}
 NAME = "models.example"
 SECONDS = 60.0

@@ -20,11 +20,12 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.writer import WriteSession
+from tests.noise import noise
 from tests.store.build import put
 from tests.store.weights import encoded, encoded_bytes, model, tuned, unpack
 
 SMALL = b"weights" * 1000
-LARGE = Random(5).randbytes(3 * merkle.PIECE + 12345)
+LARGE = noise(5, 3 * merkle.PIECE + 12345)
 WEIGHTS = model(1)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from random import Random
 
 from outlast.codec.memory import InMemory, Readable
 from outlast.codec.writer import Base
@@ -12,29 +11,28 @@ from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.writer import WriteSession
 from tests.codec.container_files import entry, safetensors
+from tests.noise import exclusive_or, noise
 
 WEIGHTS = 3000
 _HIGH = bytes((byte & 1) << 7 | 60 | byte >> 1 & 1 for byte in range(256))
 """The high bytes that a weight may have."""
+_ONE_IN_TWENTY = bytes(byte < 13 for byte in range(256))
 
 
 def model(seed: int, weights: int = WEIGHTS) -> bytes:
     """A safetensors file of bf16 weights, which are about as large as each other."""
-    random = Random(seed)
-    data = bytearray(2 * weights)
-    data[0::2] = random.randbytes(weights)
-    data[1::2] = random.randbytes(weights).translate(_HIGH)
+    random = noise(seed, 2 * weights)
+    data = bytearray(random)
+    data[1::2] = random[1::2].translate(_HIGH)
     return _file(bytes(data))
 
 
 def tuned(base: bytes, seed: int) -> bytes:
     """A fine-tune: some weights of `base` moved a little."""
-    random = Random(seed)
-    data = base[base.index(b"}}") + 2 :]
-    changed = bytearray(data)
-    for at in random.sample(range(len(data) // 2), len(data) // 20):
-        changed[2 * at] ^= 1
-    return _file(bytes(changed))
+    data = bytearray(base[base.index(b"}}") + 2 :])
+    low = data[0::2]
+    data[0::2] = exclusive_or(low, noise(seed, len(low)).translate(_ONE_IN_TWENTY))
+    return _file(bytes(data))
 
 
 def _file(data: bytes) -> bytes:

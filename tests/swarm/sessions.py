@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import PIECE, Tree
@@ -14,8 +13,9 @@ from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.tuning import TUNING, ClientTuning
+from tests.noise import noise
 
-DATA = Random(3).randbytes(20 * PIECE + 4321)
+DATA = noise(3, 20 * PIECE + 4321)
 HOST = "127.0.0.1"
 
 

@@ -17,13 +17,14 @@ from outlast.p2p.tuning import TUNING, Tuning
 from outlast.swarm.lan.datagrams import want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
+from tests.noise import noise
 from tests.pull.kit import check_archive
 from tests.swarm.claimant import Claimant, Does
 from tests.swarm.sites import Origin, Running, Site, site, until
 
 MIB = 1 << 20
-LARGE = Random(11).randbytes(9 * MIB + 7)
-SMALL = Random(12).randbytes(MIB + 3)
+LARGE = noise(11, 9 * MIB + 7)
+SMALL = noise(12, MIB + 3)
 QUICK = Tuning(
     patience=1.0,
     courtesy=0.3,

@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -13,14 +12,15 @@ from outlast.core.errors import DiskFullError
 from outlast.core.names import RepoId
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
+from tests.noise import noise
 from tests.pull.kit import check_archive
 from tests.swarm.sites import Running, site, until
 
 pytestmark = pytest.mark.rootonly
 
 MIB = 1 << 20
-KEPT = {"kept": Random(2).randbytes(5 * MIB)}
-FILES = {"large": Random(1).randbytes(40 * MIB)}
+KEPT = {"kept": noise(2, 5 * MIB)}
+FILES = {"large": noise(1, 40 * MIB)}
 
 
 @pytest.fixture

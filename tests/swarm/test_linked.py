@@ -40,6 +40,7 @@ from outlast.swarm.torrent.magnet import Link
 from outlast.swarm.torrent.read import read_torrent
 from outlast.swarm.torrent.v1_check import V1Pieces
 from tests.cli.call import end_all, finish, inside, start, until
+from tests.noise import noise
 from tests.store.weights import model, tuned
 from tests.swarm.seeds import (
     ELSEWHERE,
@@ -57,7 +58,7 @@ FILES = {
     "config.json": b"{}",
     "empty": b"",
     "model.safetensors": BASE,
-    "sub/noise.bin": Random(2).randbytes(2_500_000),
+    "sub/noise.bin": noise(2, 2_500_000),
 }
 V1 = lt.create_torrent.v1_only
 V2 = lt.create_torrent.v2_only

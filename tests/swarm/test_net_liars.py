@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign import crossed
 from tests.net import Host, Net, needs_lab
 from tests.net.node import MODEL, Model, Node, all_end_well, documents, make_model, of_type
 from tests.net.program import Program, environment, until
@@ -75,8 +76,10 @@ def test_two_of_five_lie(net: Net) -> None:
     assert any(named(pull, liars) for pull in pulls), accused(pulls[0])
 
 
-@pytest.mark.parametrize("source", ["lan", "swarm"])
-@pytest.mark.parametrize("what", ["ranges", "pieces", "layers", "manifests", "roots"])
+@pytest.mark.parametrize(
+    ("what", "source"),
+    crossed(["ranges", "pieces", "layers", "manifests", "roots"], [], ["lan", "swarm"]),
+)
 def test_one_lie(net: Net, what: str, source: str) -> None:
     """One liar, one honest seed that is slower, and one who fetches."""
     lan = net.lan()

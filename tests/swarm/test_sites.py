@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -23,27 +22,27 @@ from outlast.intake.form_policy import FormWishes
 from outlast.node import payloads
 from outlast.node.node import Node
 from outlast.node.tuning import Tuning as NodeTuning
-from outlast.p2p.tuning import Tuning
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import RangeReader
 from outlast.store.records.facts import About
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.lan.datagrams import Want, Wish, want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
+from tests.noise import noise
 from tests.ports import free_port
 from tests.pull.kit import check_archive
 from tests.serve.forms import floats, pack, tuned
 from tests.swarm.sites import MODEL, SECONDS, Origin, Running, Site, site, until
 
 MIB = 1 << 20
-RANDOM = Random(5)
-LARGE = RANDOM.randbytes(9 * MIB + 7)
+LARGE = noise(51, 9 * MIB + 7)
 SIZES = {
     "empty": b"",
     "one": b"x",
-    "1": RANDOM.randbytes(MIB),
-    "4": RANDOM.randbytes(4 * MIB),
-    "more": RANDOM.randbytes(4 * MIB + 1),
+    "1": noise(52, MIB),
+    "4": noise(53, 4 * MIB),
+    "more": noise(54, 4 * MIB + 1),
     "large": LARGE,
     "sub/twin": LARGE,
 }
@@ -85,7 +84,7 @@ class TestFiles:
 
     def test_many_small_ones(self, tmp_path: Path) -> None:
         """More than are looked at, and asked for, at once."""
-        files = {f"{number:04}": b"%d" % number for number in range(1100)}
+        files = {f"{number:04}": b"%d" % number for number in range(TUNING.ask_ahead + 100)}
         with site(tmp_path / "a", files=files) as a, site(tmp_path / "b", a) as b:
             asked = a.server
             Running(b.pull).result()
@@ -378,7 +377,7 @@ class TestTrouble:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int
     ) -> None:
         """By HTTP or by the swarm it would take a minute."""
-        files = {"large": RANDOM.randbytes(24 * MIB)}
+        files = {"large": noise(55, 24 * MIB)}
         slow = SwarmSettings(rates=Rates(lan_up=MIB // 2))
         origin = Origin(files)
         with (

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -19,10 +18,11 @@ from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.store.records.unconfirmed import Told
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.swarm.sites import MODEL, Running, Site, site
 
 NAME = "org/model"
-LARGE = Random(1).randbytes((3 << 20) + 77)
+LARGE = noise(1, (3 << 20) + 77)
 FILES = {"config.json": b'{"a": 1}', "sub/notes.txt": b"right", "model.safetensors": LARGE}
 WRONG = LARGE.translate(bytes(byte ^ 1 for byte in range(256)))
 LIES = {

@@ -67,6 +67,18 @@ _INTEGERS = re.compile(
     rf"{_SPACE}\[{_SPACE}({_INTEGER}(?:,{_SPACE}{_INTEGER}){{0,{MAX_DIMENSIONS - 1}}})?\]"
 )
 _BLANK = re.compile(_SPACE)
+# A tensor as nearly all programs write it: its members in this order, without escapes. Any other
+# one is read token by token, so that what is accepted does not hang on this.
+_USUAL = re.compile(
+    _SPACE.join(
+        (
+            *("", r"\{", '"dtype"', ":", r'"([^"\\\x00-\x1f]*+)"', ","),
+            *('"shape"', ":", r"\["),
+            rf"({_INTEGER}(?:,{_SPACE}{_INTEGER}){{0,{MAX_DIMENSIONS - 1}}})?\]",
+            *(",", '"data_offsets"', ":", r"\[", rf"({_INTEGER}),", rf"({_INTEGER})\]", r"\}"),
+        )
+    )
+)
 
 
 def read_claims(read: Read, size: int) -> list[Claim]:
@@ -121,6 +133,15 @@ class _Scanner:
             self._string(self._next())
 
     def _tensor(self, name: str, data: int) -> Claim:
+        usual = _USUAL.match(self._text, self._at)
+        if usual is None:
+            return self._claim(name, data, *self._described())
+        self._at = usual.end()
+        dtype, shape, begin, end = usual.groups()
+        return self._claim(name, data, dtype, _numbers(shape), (*_numbers(begin), *_numbers(end)))
+
+    def _described(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """The dtype, the shape and the offsets of a tensor."""
         dtype = None
         shape = offsets = None
         self._expect("{")
@@ -135,6 +156,11 @@ class _Scanner:
                 raise OpaqueError(f"a tensor has the unknown member {key!r}")
         if dtype is None or shape is None or offsets is None:
             raise OpaqueError("a tensor lacks a member")
+        return dtype, shape, offsets
+
+    def _claim(
+        self, name: str, data: int, dtype: str, shape: tuple[int, ...], offsets: tuple[int, ...]
+    ) -> Claim:
         if len(offsets) != 2 or offsets[0] > offsets[1]:
             raise OpaqueError("a tensor has offsets that are no range")
         begin, end = offsets
@@ -161,11 +187,7 @@ class _Scanner:
             symbol = self._quoted()
 
     def _integers(self) -> tuple[int, ...]:
-        inside = self._match(_INTEGERS)[1]
-        numbers = tuple(map(int, inside.split(","))) if inside else ()
-        if any(number >= INTEGER_END for number in numbers):
-            raise OpaqueError(f"it has a number of {INTEGER_END} or more")
-        return numbers
+        return _numbers(self._match(_INTEGERS)[1])
 
     def _quoted(self) -> str:
         """The next token, which must be a string: no comma stands before a `}`."""
@@ -204,3 +226,11 @@ class _Scanner:
 
     def _unexpected(self) -> OpaqueError:
         return OpaqueError(f"its header is not as it must be at character {self._at}")
+
+
+def _numbers(inside: str | None) -> tuple[int, ...]:
+    """The integers between brackets."""
+    numbers = tuple(map(int, inside.split(","))) if inside else ()
+    if numbers and max(numbers) >= INTEGER_END:
+        raise OpaqueError(f"it has a number of {INTEGER_END} or more")
+    return numbers

@@ -34,6 +34,8 @@ class _Asked:
         self.heard: frozenset[Digest] = frozenset()
         """The blobs of the last question, whether it was answered or not."""
         self.due = 0.0
+        self.since = 0.0
+        """When it was asked last."""
         self.asking = False
         self.silent = False
         self.rejected = ""
@@ -73,6 +75,7 @@ class Availability:
                 news = asked.due <= now or not (asked.silent or soon <= asked.heard)
                 if news and not asked.asking and not asked.rejected:
                     asked.asking = True
+                    asked.since = now
                     due.append(asked)
         for asked in due:
             self._pool.submit(self._ask, asked, blobs)
@@ -95,12 +98,16 @@ class Availability:
                 asked.held = held
         self._changed()
 
-    def hurry(self, nodes: Iterable[bytes]) -> None:
-        """Has these nodes asked at once: they say that they have something new."""
+    def hurry(self, nodes: Iterable[bytes], blob: Digest | None) -> None:
+        """Has these nodes asked soon: they say that they have all of a blob. One that has said so
+        to us is not asked again, and no node more often than each `ask_hurried` seconds.
+        """
+        earliest = time.monotonic() - self._tuning.ask_hurried
         with self._lock:
-            for node in nodes:
-                if node in self._asked:
-                    self._asked[node].due = 0.0
+            for asked in filter(None, map(self._asked.get, nodes)):
+                held = asked.held.get(blob) if blob is not None else None
+                if asked.since <= earliest and (held is None or not held.whole):
+                    asked.due = 0.0
 
     # What they offer
 

@@ -236,7 +236,7 @@ class PeerCoordinator:
 
     def _look_at(self, progress: FileProgress) -> Snapshot:
         now = self._observer.snapshot(progress)
-        self._availability.hurry(now.owners)
+        self._availability.hurry(now.owners, progress.job.entry.sha256)
         return now
 
     def _explain(self, progress: FileProgress, decision: Decision) -> None:

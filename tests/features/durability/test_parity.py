@@ -22,8 +22,9 @@ from outlast.features.durability.parity.mend import ParityMender, read_head
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile
 from tests.codec.test_erasure import VECTORS
+from tests.noise import noise
 
-DATA = random.Random(5).randbytes(6 * PIECE + 12_345)
+DATA = noise(5, 6 * PIECE + 12_345)
 TWO = Share(250, 5)
 
 

@@ -245,6 +245,7 @@ def test_scrubs_that_are_killed_leave_all_parity_or_none(home: Path, hub: HubSim
 def test_no_parity_is_written_into_the_last_room(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert Digest.of(FILES["small.bin"]).hex < Digest.of(FILES[BIG]).hex, "it has its turn first"
     room = parity_files.RESERVE + 100_000
     monkeypatch.setattr("outlast.store.disk.free_bytes", lambda _path: room)
     call = inside("scrub", home=home).ok()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -35,6 +34,7 @@ from outlast.store.archive import Archive
 from outlast.store.partials import Partial
 from outlast.store.records.refs import Ref
 from tests.hubsim import HubRepo, HubSim
+from tests.noise import noise
 from tests.pull import weights as trained
 from tests.pull.kit import BIG, FILES, MIB, Puller, check_pulled, contents, sent
 from tests.rot import damage, file_of
@@ -43,7 +43,7 @@ from tests.store.build import put, revision_of
 
 REPO = RepoId.parse("org/name")
 COMMIT = GitOid("a" * 40)
-PLAIN = Random(3).randbytes(3 * MIB + 77)
+PLAIN = noise(3, 3 * MIB + 77)
 BASE = weights.model(1, 40_000)
 TUNED = weights.tuned(BASE, 3)
 HELD = {"plain.bin": PLAIN, "base.safetensors": BASE, "tuned.safetensors": TUNED, "a.txt": b"text"}

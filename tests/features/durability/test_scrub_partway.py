@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +28,7 @@ from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes, scrub
 from outlast.features.durability.scrub.tuning import TUNING
 from outlast.store.archive import Archive
 from outlast.store.soundness.damage import Damage, Why
+from tests.noise import noise
 from tests.rot import damage, file_of
 from tests.store import weights
 from tests.store.build import put, revision_of
@@ -36,7 +36,7 @@ from tests.store.build import put, revision_of
 MIB = 1 << 20
 REPO = RepoId.parse("org/name")
 COMMIT = GitOid("a" * 40)
-PLAIN = Random(3).randbytes(7 * MIB + 77)
+PLAIN = noise(3, 7 * MIB + 77)
 BASE = weights.model(1, 1_400_000)
 TUNED = weights.tuned(BASE, 3)
 HELD = {"plain.bin": PLAIN, "base.safetensors": BASE, "tuned.safetensors": TUNED}

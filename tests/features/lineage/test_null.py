@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy import stats
+import scipy
 
 from outlast.codec.memory import InMemory, read
 from outlast.codec.tensors import Tensor, parse
@@ -42,13 +42,15 @@ def signs_p(signs: tuple[int, int]) -> float:
 
 
 def is_uniform(ps: list[float]) -> bool:
-    return bool(stats.kstest(ps, "uniform").pvalue > 1e-3)
+    return bool(scipy.stats.kstest(ps, "uniform").pvalue > 1e-3)
 
 
 def is_at_least_uniform(ps: list[float]) -> bool:
     """Of discrete p-values: no bound is met more often than it says (one chance in 1,000)."""
     return all(
-        stats.binomtest(sum(p <= bound for p in ps), len(ps), bound, alternative="greater").pvalue
+        scipy.stats.binomtest(
+            sum(p <= bound for p in ps), len(ps), bound, alternative="greater"
+        ).pvalue
         > 1e-3
         for bound in (0.01, 0.05, 0.1, 0.3, 0.5)
     )
@@ -168,6 +170,6 @@ def test_layers_of_a_real_model() -> None:
                 units.append(signs_p(unit_signs(Halves(g, u), Halves(g2, u2), Cancel(), TUNING)))
     if path := os.environ.get("OUTLAST_NULL_OUT"):
         np.savez(path, rows=rows, units=units, values=values)
-    assert is_uniform(rows), stats.kstest(rows, "uniform")
+    assert is_uniform(rows), scipy.stats.kstest(rows, "uniform")
     assert is_at_least_uniform(units)
     assert is_at_least_uniform(values)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+import scipy
 
 from outlast.features.lineage.assignment import assign
 from outlast.features.lineage.statistics import (
@@ -24,7 +24,7 @@ def test_spearman(n: int) -> None:
     random = np.random.default_rng(n)
     for noise in (0.05, 0.5, 5.0):
         order = np.argsort(np.argsort(np.arange(n) / n + noise * random.random(n)))
-        theirs = stats.spearmanr(np.arange(n), order, alternative="greater")
+        theirs = scipy.stats.spearmanr(np.arange(n), order, alternative="greater")
         ours = spearman(order.tolist())
         assert ours == pytest.approx(theirs.statistic, abs=1e-12)
         if abs(ours) < 1:
@@ -41,7 +41,7 @@ def test_spearman_of_the_identity_is_one_in_n_factorial() -> None:
 @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (7.0, 0.5), (300.0, 0.5), (2.0, 9.0)])
 def test_beta(a: float, b: float) -> None:
     for x in (1e-12, 0.01, 0.3, 0.5, 0.9, 0.999999):
-        theirs = float(stats.beta.logcdf(x, a, b))
+        theirs = float(scipy.stats.beta.logcdf(x, a, b))
         if theirs > -700:  # below that it says -inf
             assert log_beta_tail(x, a, b) == pytest.approx(theirs, rel=1e-9)
     assert log_beta_tail(0.0, a, b) == -math.inf
@@ -50,13 +50,13 @@ def test_beta(a: float, b: float) -> None:
 
 @pytest.mark.parametrize(("heads", "count"), [(0, 9), (9, 9), (70, 128), (500, 512), (3, 40)])
 def test_signs(heads: int, count: int) -> None:
-    theirs = stats.binomtest(heads, count, 0.5, alternative="greater").pvalue
+    theirs = scipy.stats.binomtest(heads, count, 0.5, alternative="greater").pvalue
     assert math.exp(log_p_signs(heads, count)) == pytest.approx(theirs, rel=1e-9)
 
 
 def test_fisher() -> None:
     for ps in ([0.3], [0.01, 0.9], [1e-8, 0.5, 0.2, 1.0], [1.0, 1.0]):
-        theirs = stats.combine_pvalues(ps).pvalue
+        theirs = scipy.stats.combine_pvalues(ps).pvalue
         ours = math.exp(log_p_fisher([math.log(p) for p in ps]))
         assert ours == pytest.approx(theirs, rel=1e-9)
     assert log_p_fisher([-5000.0, -4000.0]) < -8900
@@ -85,6 +85,6 @@ def test_assignment(n: int) -> None:
         np.ones((n, n)),
     ):
         ours = assign(score)
-        rows, columns = optimize.linear_sum_assignment(score, maximize=True)
+        rows, columns = scipy.optimize.linear_sum_assignment(score, maximize=True)
         assert sorted(ours.tolist()) == list(range(n))
         assert score[np.arange(n), ours].sum() == pytest.approx(score[rows, columns].sum())
