@@ -1,10 +1,14 @@
 """Scores of GGUF models, from llama.cpp's server on its private socket.
 
 Its native completions take a prompt as tokens and tell the likeliest tokens after it, up to the
-whole vocabulary, before any sampling. A text is scored one token at a time: the server keeps what
-it has read, so each costs one step.
+whole vocabulary, before any sampling. Its embeddings, not pooled, are the last hidden states of
+all tokens of a text: with the output matrix they score a text in one pass. Where that does not say
+what the completions do, or a text is too long for one pass, it is scored one token at a time: the
+server keeps what it has read, so each costs one step.
 """
 
+import logging
+import math
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -16,8 +20,10 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import EndlessTemplateError, EngineError
 from outlast.engines.base import ChatMessage
 from outlast.engines.llama import LlamaOptions, serve
+from outlast.engines.llama_worker import EMBEDDING_BATCH
 from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.scoring.base import ScoredPosition, TextToken
+from outlast.engines.scoring.unembedding import Unembedding, read_unembedding
 from outlast.engines.served import ServedModel, Service
 from outlast.engines.template_check import RENDER, SUSPECT, endless, too_long
 from outlast.engines.tuning import Tuning
@@ -26,15 +32,33 @@ _ANSWER_SECONDS: Final = 1800.0
 """Until a request has to be answered. A guess: a long prompt of a large model on a CPU."""
 _ANSWER_BYTES: Final = 256 * 1024 * 1024
 """A guess: a token's entry takes 100 bytes, a vocabulary has 300,000 of them."""
+_EVERY: Final = 1 << 20
+_COMPARED: Final = 20
+"""Likeliest tokens of which hidden states and completions must say the same."""
+_AGREES: Final = 0.1
+"""Nats. Measured with SmolLM2-135M in F16 and BF16: they differ by .01, as a pass over many tokens
+computes with other kernels than a step does."""
+_log = logging.getLogger(__name__)
 
 
 class LlamaScorer:
     """Implements :class:`~outlast.engines.scoring.base.Scorer`."""
 
-    def __init__(self, server: ServedModel, tuning: Tuning, *, plain: bool) -> None:
+    def __init__(
+        self,
+        server: ServedModel,
+        tuning: Tuning,
+        unembedding: Unembedding | None = None,
+        *,
+        plain: bool,
+        pass_tokens: int = 0,
+    ) -> None:
         self._server = server
         self._tuning = tuning
         self._plain = plain
+        self._unembedding = unembedding
+        self._pass_tokens = pass_tokens
+        self._pieces: dict[int, bytes] = {}
 
     @property
     def build(self) -> str:
@@ -70,10 +94,17 @@ class LlamaScorer:
         self, prompt: Sequence[int], text: Sequence[int], keep: int, cancel: Cancel
     ) -> list[ScoredPosition]:
         """See :meth:`outlast.engines.scoring.base.Scorer.score`."""
+        if not prompt:
+            raise EngineError("the prompt is empty", hint=SUSPECT)
+        if not text:
+            return []
+        if self._scores_at_once(prompt, cancel) and len(prompt) + len(text) <= self._pass_tokens:
+            return self._score_at_once(prompt, text, keep, cancel)
         before = list(prompt)
         found = []
         for token in text:
-            [position] = self._complete(before, 1, keep, cancel, {"temperature": 0})
+            body = {"prompt": before, "n_predict": 1, "n_probs": keep, "temperature": 0}
+            [position] = self._complete(body, cancel)[1]
             found.append(replace(position, token=token))
             before.append(token)
         return found
@@ -89,10 +120,17 @@ class LlamaScorer:
         seed: int = 0,
     ) -> list[ScoredPosition]:
         """See :meth:`outlast.engines.scoring.base.Scorer.generate`."""
-        wishes: dict[str, Any] = {"temperature": temperature, "seed": seed}
+        if not prompt:
+            raise EngineError("the prompt is empty", hint=SUSPECT)
+        body: dict[str, Any] = {"prompt": list(prompt), "n_predict": count, "n_probs": keep}
+        body |= {"temperature": temperature, "seed": seed}
         if temperature:
-            wishes |= {"samplers": ["temperature"]}
-        return self._complete(list(prompt), count, keep, cancel, wishes)
+            body |= {"samplers": ["temperature"]}
+        tokens, found = self._complete(body, cancel)
+        if [one.token for one in found] != tokens:
+            # llama.cpp tells nothing of a token that ends within a character.
+            return self.score(prompt, tokens, keep, cancel)
+        return found
 
     def close(self) -> None:
         self._server.close()
@@ -109,26 +147,65 @@ class LlamaScorer:
         self.close()
 
     def _complete(
-        self,
-        prompt: list[int],
-        count: int,
-        keep: int,
-        cancel: Cancel,
-        wishes: Mapping[str, Any],
-    ) -> list[ScoredPosition]:
-        if not prompt:
-            raise EngineError("the prompt is empty", hint=SUSPECT)
-        body = {
-            "prompt": prompt,
-            "n_predict": count,
-            "n_probs": keep,
-            "cache_prompt": True,
-            **wishes,
-        }
+        self, body: Mapping[str, Any], cancel: Cancel
+    ) -> tuple[list[int], list[ScoredPosition]]:
+        """The tokens of an answer, and what is told of them: not always of all."""
+        body = {"cache_prompt": True, "return_tokens": True, **body}
         answer = self._ask("/completion", body, cancel)
-        found = [_position(one) for one in _list(answer, "completion_probabilities")]
-        if not found or len(found) > count:
+        tokens = [int(token) for token in _list(answer, "tokens")]
+        told = _list(answer, "completion_probabilities") if len(tokens) else []
+        if not tokens or max(len(tokens), len(told)) > body["n_predict"]:
             raise EngineError("llama.cpp's answer has no probabilities")
+        return tokens, [_position(one) for one in told]
+
+    def _scores_at_once(self, prompt: Sequence[int], cancel: Cancel) -> bool:
+        """Whether hidden states say what completions do: tried once, with the first prompt, for the
+        whole vocabulary. That also tells what bytes the tokens are.
+        """
+        if self._unembedding is None or self._pieces or len(prompt) > self._pass_tokens:
+            return bool(self._pieces)
+        body = {"prompt": list(prompt), "n_predict": 1, "n_probs": _EVERY, "temperature": 0}
+        _, told = self._complete(body, cancel)
+        if not told:
+            return False  # the likeliest token ends within a character: with the next prompt
+        [own] = told
+        try:
+            [found] = self._unembedding.tops(self._states(prompt, cancel)[-1:], len(own.ids))
+        except (EngineError, ValueError):
+            self._unembedding = None
+            return False
+        said = dict(zip(own.ids, own.logprobs, strict=True))
+        compared = list(zip(found.ids, found.logprobs, strict=True))[:_COMPARED]
+        if not all(abs(said.get(token, -math.inf) - one) < _AGREES for token, one in compared):
+            _log.info("the hidden states do not tell log probabilities: one step a token")
+            self._unembedding = None
+            return False
+        self._pieces = dict(zip(own.ids, own.pieces, strict=True))
+        return True
+
+    def _score_at_once(
+        self, prompt: Sequence[int], text: Sequence[int], keep: int, cancel: Cancel
+    ) -> list[ScoredPosition]:
+        assert self._unembedding is not None
+        states = self._states([*prompt, *text[:-1]], cancel)[len(prompt) - 1 :]
+        try:
+            tops = self._unembedding.tops(states, keep)
+        except ValueError as error:
+            raise EngineError(f"llama.cpp's answer has {error}") from None
+        return [
+            ScoredPosition(
+                token, top.ids, top.logprobs, tuple(self._pieces.get(one, b"") for one in top.ids)
+            )
+            for token, top in zip(text, tops, strict=True)
+        ]
+
+    def _states(self, tokens: Sequence[int], cancel: Cancel) -> list[list[float]]:
+        """The last hidden state of each token."""
+        body = {"content": [list(tokens)], "embd_normalize": -1}
+        answer = self._ask("/embeddings", body, cancel)
+        found = answer[0].get("embedding") if isinstance(answer, list) and answer else None
+        if not isinstance(found, list) or len(found) != len(tokens):
+            raise EngineError("llama.cpp's answer has no hidden states")
         return found
 
     def _tokens(self, text: str, cancel: Cancel, *, special: bool) -> list[TextToken]:
@@ -167,10 +244,15 @@ def open_llama_scorer(
     """
     # One text at a time, which has the whole context.
     tuning = replace(options.tuning, served_at_once=1)
+    unembedding = read_unembedding(files)
     server = serve(
-        files, Service("reference", embeddings=False), replace(options, tuning=tuning), cancel
+        files,
+        Service("reference", embeddings=False, states=unembedding is not None),
+        replace(options, tuning=tuning),
+        cancel,
     )
-    return LlamaScorer(server, tuning, plain=plain)
+    most = min(EMBEDDING_BATCH, options.context or EMBEDDING_BATCH)
+    return LlamaScorer(server, tuning, unembedding, plain=plain, pass_tokens=most)
 
 
 def _checked(status: int, answer: Any) -> Any:

@@ -8,24 +8,20 @@ they are.
 import math
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final
 
 import numpy as np
 
 from outlast.codec.claims import MAX_HEADER_BYTES
 from outlast.codec.gguf import TYPES, Description, Header, read_header
 from outlast.core.errors import EngineError
+from outlast.engines.scoring.gguf_weights import BF16, F16, READERS, as_bf16
 from outlast.engines.scoring.rounding import ROUNDINGS
-
-Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 KERNELS: Final = "kernels"
 """No rounding: as the other 16-bit float, which other kernels of the engine compute with."""
-_F32, _F16, _Q4_0, _Q4_1, _Q8_0, _BF16 = 0, 1, 2, 3, 8, 30
-_BLOCK: Final = 32
 _AT_ONCE: Final = 1 << 22
 """Weights that are changed at once."""
 
@@ -75,13 +71,13 @@ def _write(path: Path, new: Path, change: str) -> int:
 
 
 def _readable(tensor: Description) -> bool:
-    return len(tensor.dimensions) > 1 and tensor.kind in _READERS
+    return len(tensor.dimensions) > 1 and tensor.kind in READERS
 
 
 def _new_kind(tensor: Description, change: str) -> int:
     if not _readable(tensor):
         return tensor.kind
-    return _BF16 if tensor.kind == _F16 and change == KERNELS else _F16
+    return BF16 if tensor.kind == F16 and change == KERNELS else F16
 
 
 def _description(tensor: Description, kind: int, offset: int) -> bytes:
@@ -116,62 +112,10 @@ def _copy(
         if len(raw) != count * row_bytes:
             raise EngineError(f"the tensor {tensor.name!r} is cut short")
         if _readable(tensor):
-            values = _READERS[tensor.kind](np.frombuffer(raw, np.uint8)).reshape(count, width)
+            values = READERS[tensor.kind](np.frombuffer(raw, np.uint8)).reshape(count, width)
             if change != KERNELS:
                 values = ROUNDINGS[change](values)
-            raw = _as_bf16(values) if kind == _BF16 else values.astype("<f2").tobytes()
+            raw = as_bf16(values) if kind == BF16 else values.astype("<f2").tobytes()
         yield raw
     length = _length(tensor, kind)
     yield bytes(_padded(length, header.alignment) - length)
-
-
-def _as_bf16(values: Floats) -> bytes:
-    bits = values.astype("<f4").view("<u4").astype(np.uint64)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
-
-
-def _f32(raw: Bytes) -> Floats:
-    return raw.view("<f4").astype(np.float32)
-
-
-def _f16(raw: Bytes) -> Floats:
-    return raw.view("<f2").astype(np.float32)
-
-
-def _bf16(raw: Bytes) -> Floats:
-    found: Floats = (raw.view("<u2").astype("<u4") << 16).view("<f4").astype(np.float32)
-    return found
-
-
-def _q8_0(raw: Bytes) -> Floats:
-    blocks = raw.reshape(-1, 2 + _BLOCK)
-    scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
-    return blocks[:, 2:].copy().view(np.int8).astype(np.float32) * scale
-
-
-def _q4_0(raw: Bytes) -> Floats:
-    blocks = raw.reshape(-1, 2 + _BLOCK // 2)
-    scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
-    return (_nibbles(blocks[:, 2:]) - 8) * scale
-
-
-def _q4_1(raw: Bytes) -> Floats:
-    blocks = raw.reshape(-1, 4 + _BLOCK // 2)
-    scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
-    least = blocks[:, 2:4].copy().view("<f2").astype(np.float32)
-    return _nibbles(blocks[:, 4:]) * scale + least
-
-
-def _nibbles(packed: Bytes) -> Floats:
-    """The low halves of the bytes are the first weights of a block, the high ones the others."""
-    return np.concatenate((packed & 0xF, packed >> 4), axis=1).astype(np.float32)
-
-
-_READERS: Final[Mapping[int, Callable[[Bytes], Floats]]] = {
-    _F32: _f32,
-    _F16: _f16,
-    _BF16: _bf16,
-    _Q8_0: _q8_0,
-    _Q4_0: _q4_0,
-    _Q4_1: _q4_1,
-}
