@@ -79,20 +79,17 @@ def test_four_bits_under_the_name_of_sixteen_are_caught(home: Path, lying: Servi
     assert inside("audit", "replay", report, home=home).code == 10
 
 
-@pytest.mark.torture
-@pytest.mark.skipif(not LONG, reason="a variant: make torture")
-def test_text_that_tells_little_is_no_verdict(home: Path, honest: Serving, lying: Serving) -> None:
-    """Two layers of a model repeat themselves: greedy text tells little of their weights."""
-    for server in (honest, lying):
-        found = audit(home, server, "--test", "greedy", code=11)
-        assert (found["verdict"], found["test"]) == ("inconclusive", "greedy")
+def test_greedy_text_tells_four_bits_too(home: Path, honest: Serving, lying: Serving) -> None:
+    for server, code in ((honest, 0), (lying, 10)):
+        found = audit(home, server, "--test", "greedy", code=code)
+        assert found["test"] == "greedy"
 
 
 def test_a_second_audit_computes_nothing(home: Path, honest: Serving) -> None:
-    first = audit(home, honest, "--test", "greedy", code=11)
+    first = audit(home, honest, "--test", "greedy", code=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("outlast.features.audit.reference.reference.open_llama_scorer", None)
-        assert audit(home, honest, "--test", "greedy", code=11) == first
+        assert audit(home, honest, "--test", "greedy", code=0) == first
 
 
 def test_the_verdict_is_a_record_of_the_archive(home: Path, lying: Serving) -> None:

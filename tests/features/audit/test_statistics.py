@@ -5,16 +5,17 @@ import math
 import numpy as np
 import pytest
 
+from outlast.features.audit.statistics.calibration import Calibration
 from outlast.features.audit.statistics.conformal import (
     conformal_threshold,
     exceedances,
+    least_count,
     p_value,
     tail,
 )
-from outlast.features.audit.statistics.greedy import clipped_margin, mean_margin
-from outlast.features.audit.statistics.logprobs import position_distance, prompt_distance
+from outlast.features.audit.statistics.greedy import clipped_margin
+from outlast.features.audit.statistics.logprobs import position_distance
 from outlast.features.audit.statistics.mixture import MixtureEProcess
-from outlast.features.audit.statistics.power import least_count, rank_power, smallest_shift
 from outlast.features.audit.statistics.rank_uniformity import (
     cramer_von_mises,
     limit_distribution,
@@ -43,9 +44,6 @@ def test_distance_of_a_position() -> None:
     assert (found.compared, found.censored) == (4, 2)
     near = position_distance([(b"c", -1.25)], served)
     assert near.mean == pytest.approx(0.75)
-    both = prompt_distance([found, near])
-    assert both.mean == pytest.approx((0.1875 + 0.75) / 2)
-    assert (both.compared, both.censored) == (5, 3)
     assert position_distance([(bytes([n]), -1.0) for n in range(9)], served).compared == 5
     with pytest.raises(ValueError, match="without"):
         position_distance(reference, {})
@@ -56,7 +54,6 @@ def test_margins() -> None:
     assert clipped_margin(-0.5, -0.75) == 0.25
     assert clipped_margin(-0.5, -7) == 1
     assert clipped_margin(-0.5, None) == 1
-    assert mean_margin([0, 0.5]) == 0.25
 
 
 @pytest.mark.parametrize(("calibrated", "audited"), [(1, 1), (19, 1), (5, 7), (24, 12), (40, 3)])
@@ -97,18 +94,51 @@ def test_honest_prompts_alarm_as_often_as_said() -> None:
 
 def test_power_grows_with_the_deviation() -> None:
     rng = np.random.default_rng(2)
-    honest = list(rng.gamma(2, 0.01, 24))
-    assert rank_power(honest, [x + 1 for x in honest], 8, 0.05) == 1
-    assert rank_power(honest, [x + 1 for x in honest], 8, 0.05, floor=2) == 0
-    assert rank_power(honest, honest, 8, 0.05) < 0.15
-    # One prompt cannot exceed 1 of 20 where there are 10.
+    honest = rng.exponential(size=(60, 1)).tolist()
+    own = Calibration([honest], [1] * 8, 1.0)
+    far = [[x + 1] for [x] in honest]
+    assert own.power(far, 0.05, floor=0) == 1
+    assert own.power(far, 0.05, floor=2) == pytest.approx(own.power(far, 0.05, floor=2.01), abs=0.1)
+    assert own.power(far, 0.05, floor=9) == 0
+    assert own.power(honest, 0.05, floor=0) < 0.15
+    # Ten prompts are too few for one to be an alarm.
     assert least_count(10, 1, 0.05) == 11
-    assert rank_power(honest[:10], [9.0], 1, 0.05) == 0
-    assert smallest_shift(honest[:10], 1, 0.05, 0.9) is None
-    shift = smallest_shift(honest, 8, 0.05, 0.9)
+    few = Calibration([honest[:10]], [1], 1.0)
+    assert few.power([[9.0]], 0.05, floor=0) == 0
+    assert few.smallest_shift(0.05, 0.9, floor=0) is None
+    shift = own.smallest_shift(0.05, 0.9, floor=0)
     assert shift is not None
-    assert rank_power(honest, [x + shift for x in honest], 8, 0.05) >= 0.9
-    assert rank_power(honest, [x + shift / 3 for x in honest], 8, 0.05) < 0.9
+    assert own.power([[x + shift] for [x] in honest], 0.05, floor=0) >= 0.9
+    assert own.power([[x + shift / 3] for [x] in honest], 0.05, floor=0) < 0.9
+
+
+def test_a_prompt_is_compared_with_honest_ones_of_its_length() -> None:
+    rng = np.random.default_rng(7)
+    honest = rng.exponential(size=(40, 16)).tolist()
+    found = Calibration([honest], [2, 16], 1.0)
+    two, all_ = [float(np.mean(x[:2])) for x in honest], [float(np.mean(x)) for x in honest]
+    counted = sum(x < 1.5 for x in two) + sum(x < 1.5 for x in all_)
+    assert found.p_value([[1.4, 1.6], [1.5] * 16]) == tail(40, 2, counted)
+    assert found.floor == pytest.approx((np.mean(two) + np.mean(all_)) / 2)
+    # Of several numerics the farthest counts; and the allowance widens what is honest.
+    zeros = [[0.0] * 16] * 40
+    assert Calibration([zeros, honest], [2, 16], 1.0).floor == pytest.approx(found.floor)
+    wider = Calibration([honest], [2, 16], 2.0)
+    assert wider.floor == pytest.approx(2 * found.floor)
+    assert wider.p_value([[3.0, 3.0], [3.0] * 16]) == found.p_value([[1.5] * 2, [1.5] * 16])
+
+
+def test_honest_answers_of_any_length_alarm_as_often_as_said() -> None:
+    rng = np.random.default_rng(8)
+    runs = RUNS // 2
+    alarms = 0
+    for _ in range(runs):
+        rows = rng.exponential(rng.gamma(4, 0.25, (28, 1)), (28, 16))
+        lengths = rng.integers(1, 17, 8)
+        audited = [row[:n].tolist() for row, n in zip(rows, lengths, strict=False)]
+        calibration = Calibration([rows[8:].tolist()], [len(one) for one in audited], 1.0)
+        alarms += calibration.p_value(audited) <= 0.05
+    assert alarms <= stats.binom.ppf(0.9999, runs, 0.055)
 
 
 def test_evidence_of_a_mixture() -> None:

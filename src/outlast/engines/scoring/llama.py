@@ -153,7 +153,7 @@ class LlamaScorer:
         body = {"cache_prompt": True, "return_tokens": True, **body}
         answer = self._ask("/completion", body, cancel)
         tokens = [int(token) for token in _list(answer, "tokens")]
-        told = _list(answer, "completion_probabilities") if len(tokens) else []
+        told = _list(answer, "completion_probabilities") if tokens else []
         if not tokens or max(len(tokens), len(told)) > body["n_predict"]:
             raise EngineError("llama.cpp's answer has no probabilities")
         return tokens, [_position(one) for one in told]

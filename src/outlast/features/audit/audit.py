@@ -16,6 +16,7 @@ from outlast.features.audit.evidence import (
     LOGPROBS,
     AuditFinding,
     Verdict,
+    distances_of,
     judge,
     score_of,
 )
@@ -42,9 +43,9 @@ class AuditOptions:
     """
 
     seed: bytes
-    prompts: int = 12
-    tokens: int = 16
-    calibration: int = 24
+    prompts: int = 8
+    tokens: int = 12
+    calibration: int = 16
     alpha: float = 0.05
     test: str | None = None
 
@@ -86,7 +87,7 @@ class Audit:
         self._say = say
         self._answers: set[tuple[str, tuple[float, ...]]] = set()
         self._audited: list[dict[str, Any]] = []
-        self._calibration: dict[str, Any] = {"honest": [], "alternatives": {}}
+        self._calibration: dict[str, Any] = {"honest": {}, "alternatives": {}}
         self._offer: _Offer | None = None
         self._ended = ""
 
@@ -193,11 +194,11 @@ class Audit:
         self._calibration = calibrate(
             offer.test, self._reference, prompts, Lengths(options.tokens, offer.listed)
         )
-        scores = [
-            score_of(offer.test, one["positions"]) for one in self._audited if one["positions"]
+        distances = [
+            distances_of(offer.test, one["positions"]) for one in self._audited if one["positions"]
         ]
         return judge(
-            scores, self._calibration["honest"], self._calibration["alternatives"], options.alpha
+            distances, self._calibration["honest"], self._calibration["alternatives"], options.alpha
         )
 
     def _report(self, finding: AuditFinding) -> dict[str, Any]:

@@ -1,27 +1,31 @@
 """What an audit gathered, and the verdict that follows from it: pure, so that it can be replayed.
 
-A score belongs to a prompt. For the test ``logprobs`` it is the mean distance of log probabilities
-from the reference's, for ``greedy`` the mean clipped margin; both in nats.
+Each position of an answer has a distance in nats: for the test ``logprobs`` that of the served log
+probabilities from the reference's, for ``greedy`` the clipped margin. The score of a prompt is the
+mean of its positions. It is compared with the scores of honest prompts, cut to as many positions.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from statistics import fmean as mean
+from typing import Any, Final, TypeAlias
 
-from outlast.features.audit.statistics.conformal import p_value
-from outlast.features.audit.statistics.greedy import clipped_margin, mean_margin
-from outlast.features.audit.statistics.logprobs import position_distance, prompt_distance
-from outlast.features.audit.statistics.power import rank_power, smallest_shift
+from outlast.features.audit.statistics.calibration import Calibration
+from outlast.features.audit.statistics.greedy import clipped_margin
+from outlast.features.audit.statistics.logprobs import position_distance
 
 LOGPROBS: Final = "logprobs"
 GREEDY: Final = "greedy"
 POWER: Final = 0.9
 """With which an alternative has to be found before an endpoint is called consistent."""
 ALLOWANCE: Final = 2.0
-"""How many times as far as the farthest honest prompt the mean has to be for an alarm. Guess: an
-engine that cannot be run here differs at most twice as much as those that can."""
+"""By how much honest distances are multiplied before they are compared: an engine that cannot be run
+here may differ that much more than those that can. See docs/adr/0060-audits.md for what was
+measured."""
 _LEAST_FLOOR: Final = 0.002
+Distances: TypeAlias = Sequence[Sequence[float]]
+"""Of prompts, each with its positions (at least one), in nats."""
 
 
 class Verdict(StrEnum):
@@ -44,8 +48,8 @@ EXIT: Final[Mapping[Verdict, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm;
-    `smallest`: the deviation (in nats of the score) that would have been found with a power of
+    """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm,
+    beside ranks that honest scores have with a probability of at most alpha; `smallest`: the deviation (in nats of the score) that would have been found with a power of
     :data:`POWER`; `power`: that for each alternative.
     """
 
@@ -69,49 +73,53 @@ class AuditFinding:
         }
 
 
+def distances_of(test: str, positions: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The distance of each position, from its evidence."""
+    if test == GREEDY:
+        return [clipped_margin(one["highest"], one["chosen"]) for one in positions]
+    return [
+        position_distance(
+            [(bytes.fromhex(piece), logprob) for piece, logprob in one["reference"]],
+            {bytes.fromhex(piece): logprob for piece, logprob in one["served"]},
+        ).mean
+        for one in positions
+    ]
+
+
 def score_of(test: str, positions: Sequence[Mapping[str, Any]]) -> float:
     """The score of a prompt from the evidence of its positions, of which there is at least one."""
-    if test == GREEDY:
-        return mean_margin([clipped_margin(one["highest"], one["chosen"]) for one in positions])
-    return prompt_distance(
-        [
-            position_distance(
-                [(bytes.fromhex(piece), logprob) for piece, logprob in one["reference"]],
-                {bytes.fromhex(piece): logprob for piece, logprob in one["served"]},
-            )
-            for one in positions
-        ]
-    ).mean
+    return mean(distances_of(test, positions))
 
 
 def judge(
-    audited: Sequence[float],
-    honest: Sequence[float],
-    alternatives: Mapping[str, Sequence[float]],
+    audited: Distances,
+    honest: Mapping[str, Distances],
+    alternatives: Mapping[str, Distances],
     alpha: float,
 ) -> AuditFinding:
-    """The verdict on the scores of the audited prompts, given those of honest prompts and of
-    alternatives.
+    """The verdict on the audited prompts, given honest prompts (by numerics; the same prompts in
+    the same order) and alternatives (by name).
     """
-    if not audited or not honest:
+    if not audited or not any(honest.values()):
         return AuditFinding(Verdict.UNTESTABLE, "no prompt could be compared")
-    mean = sum(audited) / len(audited)
-    floor = max(_LEAST_FLOOR, ALLOWANCE * max(honest))
-    found = p_value(honest, audited)
-    count = len(audited)
+    lengths = [len(one) for one in audited]
+    calibration = Calibration(list(honest.values()), lengths, ALLOWANCE)
+    statistic = mean([mean(one) for one in audited])
+    floor = max(_LEAST_FLOOR, calibration.floor)
+    found = calibration.p_value(audited)
     power = {
-        name: rank_power(honest, scores, count, alpha, floor=floor)
+        name: calibration.power(scores, alpha, floor=floor)
         for name, scores in sorted(alternatives.items())
         if scores
     }
-    smallest = smallest_shift(honest, count, alpha, POWER, floor=floor)
+    smallest = calibration.smallest_shift(alpha, POWER, floor=floor)
     seen = [name for name, share in power.items() if share >= POWER]
-    if found <= alpha and mean > floor:
+    if found <= alpha and statistic > floor:
         verdict, reason = Verdict.DIVERGENT, "the answers differ more than honest engines do"
-    elif mean > floor:
+    elif statistic > floor:
         verdict = Verdict.INCONCLUSIVE
         reason = "the answers differ, and were too few to exclude chance"
-    elif found <= alpha and mean > max(honest):
+    elif found <= alpha:
         verdict = Verdict.INCONCLUSIVE
         reason = "the answers differ a little more than the honest engines that were run here"
     elif not seen:
@@ -119,7 +127,7 @@ def judge(
     else:
         verdict = Verdict.CONSISTENT
         reason = f"nothing differs, and {', '.join(seen)} would have been found"
-    return AuditFinding(verdict, reason, mean, found, floor, smallest, power)
+    return AuditFinding(verdict, reason, statistic, found, floor, smallest, power)
 
 
 def replay(report: Mapping[str, Any]) -> AuditFinding:
@@ -130,7 +138,9 @@ def replay(report: Mapping[str, Any]) -> AuditFinding:
         said = report["finding"]
         return AuditFinding(Verdict(said["verdict"]), str(said["reason"]))
     scores = [
-        score_of(report["test"], one["positions"]) for one in report["audited"] if one["positions"]
+        distances_of(report["test"], one["positions"])
+        for one in report["audited"]
+        if one["positions"]
     ]
     calibration = report["calibration"]
     return judge(scores, calibration["honest"], calibration["alternatives"], report["alpha"])

@@ -1,18 +1,21 @@
 """Puts what an endpoint served beside what the reference says of the same text."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from outlast.engines.base import ChatMessage
 from outlast.engines.scoring.base import ScoredPosition, TextToken
 from outlast.features.audit.asking.answers import ServedAnswer, ServedToken
-from outlast.features.audit.evidence import GREEDY, LOGPROBS, score_of
+from outlast.features.audit.evidence import GREEDY, distances_of
 from outlast.features.audit.reference.reference import OWN, Reference
 from outlast.features.audit.statistics.logprobs import TOP
 
 KEEP: Final = 64
 """Likeliest tokens of the reference that are kept at a position, for the tests A and B."""
+FOR_POWER: Final = 8
+"""Prompts of the calibration that alternatives are tried on. A guess: their distances are far from
+honest ones, or the power is small anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,49 +111,56 @@ class Lengths(NamedTuple):
 def calibrate(
     test: str, reference: Reference, prompts: Sequence[str], lengths: Lengths
 ) -> dict[str, Any]:
-    """The scores of honest prompts, and of each alternative: what an endpoint would get that
-    serves so, with answers and lists of these `lengths`. An honest prompt has the highest score
-    that honest numerics give it.
+    """The distances at each position of honest prompts, and of alternatives (of the first
+    :data:`FOR_POWER` prompts): what an endpoint would get that serves so, with answers and lists of
+    these `lengths`.
+
+    One text is made for each prompt, as the reference goes on, and each change reads it at once.
+    For greedy text the token that a change would have said is compared at each position of that
+    text, and not in a text of its own: what follows after both part is as another prompt.
     """
     asked = [prompt_tokens(reference, prompt) for prompt in prompts]
-    others = [name for name in reference.honest if name != OWN]
-    scores = {
-        name: _scores(test, reference, name, asked, lengths)
-        for name in (*others, *reference.alternatives)
-    }
-    rows = [scores[name] for name in others] or [[0.0] * len(prompts)]
+    texts = [_own_text(test, reference, prompt, lengths.answer) for prompt in asked]
+    others = [name for name in reference.honest if name != OWN] or [OWN]
+
+    def distances(change: str, count: int) -> list[list[float]]:
+        rows = zip(asked[:count], texts[:count], strict=True)
+        found = [_distances(test, reference, change, one, lengths.listed) for one in rows]
+        return [one for one in found if one]
+
     return {
-        "honest": [max(column) for column in zip(*rows, strict=False)],
-        "alternatives": {name: scores[name] for name in reference.alternatives},
+        "honest": {name: distances(name, len(prompts)) for name in others},
+        "alternatives": {name: distances(name, FOR_POWER) for name in reference.alternatives},
     }
 
 
-def _scores(
-    test: str, reference: Reference, change: str, asked: Sequence[list[int]], lengths: Lengths
+def _own_text(
+    test: str, reference: Reference, prompt: list[int], count: int
+) -> list[ScoredPosition]:
+    """What the reference answers, without a token that ends it: endpoints do not tell of that."""
+    how = {"temperature": 0.0, "seed": 0} if test == GREEDY else {"temperature": 1.0, "seed": 1}
+    made = reference.generate(OWN, prompt, count, KEEP, **how)  # type: ignore[arg-type]
+    return made[:-1] if len(made) < count else made
+
+
+def _distances(
+    test: str,
+    reference: Reference,
+    change: str,
+    asked: tuple[list[int], list[ScoredPosition]],
+    listed: int,
 ) -> list[float]:
-    found = []
-    for number, prompt in enumerate(asked):
-        if test == LOGPROBS:
-            own = reference.generate(
-                OWN, prompt, lengths.answer, KEEP, temperature=1.0, seed=number
-            )
-            text = [one.token for one in own]
-            other = reference.score(change, prompt, text, KEEP)
-            rows = [
-                compared(a, _served(b, lengths.listed)) for a, b in zip(own, other, strict=True)
-            ]
-        else:
-            made = reference.generate(change, prompt, lengths.answer, KEEP)
-            ended = len(made) < lengths.answer  # by a token that is no text
-            pieces = b"".join(one.pieces[0] for one in made[: len(made) - ended])
-            # As an endpoint's answer: through the text, whose tokens may be others.
-            said = pieces.decode("utf-8", "ignore")
-            rows = gather_greedy(reference, prompt, said, lengths.answer).positions
-        if rows:
-            found.append(score_of(test, rows))
-    return found
+    prompt, own = asked
+    other = reference.score(change, prompt, [one.token for one in own], KEEP)
+    pairs = list(zip(own, other, strict=True))
+    if test == GREEDY:
+        return distances_of(test, [margin(replace(a, token=b.ids[0])) for a, b in pairs])
+    return distances_of(test, [compared(a, _served(b, listed)) for a, b in pairs])
 
 
 def _served(position: ScoredPosition, listed: int) -> dict[bytes, float]:
-    rows = list(zip(position.pieces, position.logprobs, strict=True))[:listed]
-    return {piece: logprob for piece, logprob in rows if piece}
+    found: dict[bytes, float] = {}
+    for piece, logprob in list(zip(position.pieces, position.logprobs, strict=True))[:listed]:
+        if piece:
+            found.setdefault(piece, logprob)
+    return found

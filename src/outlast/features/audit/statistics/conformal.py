@@ -44,6 +44,20 @@ def tail(calibrated: int, audited: int, count: int) -> float:
     return float(_tails(calibrated, audited)[min(max(count, 0), calibrated * audited + 1)])
 
 
+def least_count(calibrated: int, audited: int, alpha: float) -> int:
+    """The smallest count of exceeding pairs that is an alarm at `alpha`; more than there are pairs,
+    where none is.
+    """
+    low, high = 0, calibrated * audited + 1
+    while low < high:
+        middle = (low + high) // 2
+        if tail(calibrated, audited, middle) <= alpha:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
 @functools.lru_cache(maxsize=64)
 def _tails(calibrated: int, audited: int) -> Floats:
     """P(U ≥ u) for u from 0 to the number of pairs and 1 more. The generating function of U is

@@ -5,7 +5,6 @@ position is its highest logit less that of the served token: 0 where both agree.
 logits is one of log probabilities. Source: Token-DiFR (2025), there with shared sampling noise.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 CLIP: Final = 1.0
@@ -19,8 +18,3 @@ def clipped_margin(highest: float, chosen: float | None, clip: float = CLIP) -> 
     if chosen is None:
         return clip
     return min(clip, max(0.0, highest - chosen))
-
-
-def mean_margin(margins: Sequence[float]) -> float:
-    """The mean over the positions of one prompt, of which there is at least one."""
-    return sum(margins) / len(margins)

@@ -42,14 +42,3 @@ def position_distance(
             total += max(0.0, logprob - bound)
             censored += 1
     return LogprobDistance(total / len(compared), len(compared), censored)
-
-
-def prompt_distance(positions: Sequence[LogprobDistance]) -> LogprobDistance:
-    """The mean over the positions of one prompt, of which there is at least one. Positions of one
-    prompt are not independent: a prompt counts once.
-    """
-    return LogprobDistance(
-        sum(one.mean for one in positions) / len(positions),
-        sum(one.compared for one in positions),
-        sum(one.censored for one in positions),
-    )
