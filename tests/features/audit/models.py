@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pytest
 
-from outlast.features.audit.reference.rounded_gguf import KERNELS, write_changed
+from outlast.engines.scoring.gguf_weights import BF16, READERS, Floats, as_bf16
+from outlast.engines.scoring.rounding import ROUNDINGS
+from outlast.features.audit.reference.rounded_gguf import write_changed
 from tests.engines.gguf_files import Parts
 from tests.gguf_cut import small_smollm2
 
@@ -15,12 +18,24 @@ Q4_0: Final = 2
 
 
 def small_f16(folder: Path) -> Path:
-    """Two layers of SmolLM2, dequantised to F16 (13 MB)."""
+    """Two layers of SmolLM2 (13 MB), as :func:`as_f16` has them."""
     folder.mkdir(parents=True, exist_ok=True)
     source = small_smollm2(folder)
-    made = write_changed([source], folder, KERNELS)[0]
+    made = as_f16(source, folder / "small-F16.gguf")
     source.unlink()
-    return made.rename(folder / "small-F16.gguf")
+    return made
+
+
+def as_f16(source: Path, target: Path) -> Path:
+    """A model dequantised to F16, and rounded to bf16 first: as one that was published in that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ROUNDINGS, "bf16", _to_bf16)  # type: ignore[arg-type]
+        return write_changed([source], target.parent, "bf16")[0].rename(target)
+
+
+def _to_bf16(values: Floats) -> Floats:
+    raw = np.frombuffer(as_bf16(values), np.uint8)
+    return READERS[BF16](raw).reshape(values.shape)
 
 
 def as_q4_0(source: Path, target: Path) -> Path:

@@ -12,13 +12,12 @@ import pytest
 
 from outlast.core.records.audit import AuditRecord, AuditVerdict
 from outlast.engines.llama import LlamaOptions
-from outlast.features.audit.reference.rounded_gguf import KERNELS, write_changed
 from outlast.store.archive import Archive
 from tests.campaign import LONG
 from tests.cli.call import inside
 from tests.engines.serving import Serving, call, serving_with
 from tests.features.audit.hostile_server import hostile, send
-from tests.features.audit.models import as_q4_0, small_f16
+from tests.features.audit.models import as_f16, as_q4_0, small_f16
 from tests.realweights import smollm2_gguf
 
 OPTIONS = LlamaOptions(context=1024, threads=1)
@@ -152,9 +151,8 @@ def test_replayed_answers_are_no_verdict(home: Path, honest: Serving, test: str)
 @pytest.mark.timeout(7200)
 def test_a_whole_model(tmp_path: Path, test: str) -> None:
     """All of SmolLM2 in F16, served honestly and as Q4_0."""
-    made = write_changed([smollm2_gguf()], tmp_path, KERNELS)[0]
     (tmp_path / "model").mkdir()
-    whole = made.rename(tmp_path / "model" / "whole-F16.gguf")
+    whole = as_f16(smollm2_gguf(), tmp_path / "model" / "whole-F16.gguf")
     inside("add", whole.parent, "--as", "org/name", home=tmp_path).ok()
     length = "10" if test == "logprobs" else "48"
     many = ("--test", test, "--prompts", "8", "--tokens", length, "--calibration", "20")

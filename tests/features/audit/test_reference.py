@@ -85,17 +85,18 @@ def test_a_safetensors_model_is_a_reference(tmp_path: Path) -> None:
         ready = prepare(archive, target, wanted=None, engine=None, recheck=False, control=control)
         cache, options = ScoreCache(tmp_path), ReferenceOptions(threads=1)
         with ready, Reference(ready, cache, options, control.cancel) as reference:
-            assert reference.honest == ("own", "float32")
+            assert reference.honest == ("own", "bfloat16")
             found = calibrate(LOGPROBS, reference, ["the sea", "the sky"], Lengths(4, 20))
             computed = reference.computed
             assert calibrate(LOGPROBS, reference, ["the sea", "the sky"], Lengths(4, 20)) == found
             assert reference.computed == computed > 0
             greedy = calibrate(GREEDY, reference, ["the sea"], Lengths(4, 20))
             assert reference.render([ChatMessage("user", "the sea")])
-    assert max(found["honest"]) < 1e-4
-    worst = {name: max(scores) for name, scores in found["alternatives"].items()}
+    honest = max(max(one) for one in found["honest"]["bfloat16"])
+    worst = {name: max(map(max, scores)) for name, scores in found["alternatives"].items()}
+    assert 0 < honest < worst["int4"]
     assert 1e-5 < worst["int8"] < worst["int4"]
-    assert len(greedy["honest"]) == 1
+    assert len(greedy["honest"]["bfloat16"]) == 1
 
 
 def test_text_is_compared_as_far_as_it_was_read_alike() -> None:

@@ -12,6 +12,9 @@ from outlast.engines.process import Worker
 from outlast.engines.scoring.base import ScoredPosition, TextToken
 from outlast.engines.transformers import NAME, TransformersOptions, worker_config
 
+FLOAT32: Final = "float32"
+BFLOAT16: Final = "bfloat16"
+"""Precisions to compute in, in place of that of the files."""
 _AT_ONCE: Final = 64
 """Tokens of an answer of the worker. A guess: with 1,024 likeliest of each, 3 MB."""
 

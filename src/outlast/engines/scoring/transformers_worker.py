@@ -2,7 +2,7 @@
 
 The configuration is that of :mod:`outlast.engines.transformers_worker`, with `rounding`: a name of
 :data:`outlast.engines.scoring.rounding.ROUNDINGS` for the weights of all linear layers,
-``float32`` to compute in that, or null for the precision of the files.
+``float32`` or ``bfloat16`` to compute in that, or null for the precision of the files.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from typing import Any, Final
 from outlast.engines.transformers_worker import TransformersRunner, load_with
 from outlast.engines.worker import Emit, Json, RefusedError, Stopped, work
 
-FLOAT32: Final = "float32"
+_PRECISIONS: Final = ("float32", "bfloat16")
 _SPACE: Final = "▁"
 
 
@@ -22,8 +22,8 @@ class ScoringRunner(TransformersRunner):
     def __init__(self, torch: Any, transformers: Any, config: Mapping[str, Any]) -> None:
         super().__init__(torch, transformers, config)
         rounding = config.get("rounding")
-        if rounding == FLOAT32:
-            self._model.float()
+        if rounding in _PRECISIONS:
+            self._model.to(getattr(torch, rounding))
         elif rounding is not None:
             self._round(rounding)
         decoder = getattr(self._tokenizer, "backend_tokenizer", None)

@@ -19,10 +19,9 @@ LOGPROBS: Final = "logprobs"
 GREEDY: Final = "greedy"
 POWER: Final = 0.9
 """With which an alternative has to be found before an endpoint is called consistent."""
-ALLOWANCE: Final = 2.0
-"""By how much honest distances are multiplied before they are compared: an engine that cannot be run
-here may differ that much more than those that can. See docs/adr/0060-audits.md for what was
-measured."""
+ALLOWANCE: Final = 1.1
+"""By how much honest distances are multiplied before they are compared: engines that cannot be run
+here may differ that much more than those that can."""
 _LEAST_FLOOR: Final = 0.002
 Distances: TypeAlias = Sequence[Sequence[float]]
 """Of prompts, each with its positions (at least one), in nats."""
@@ -49,8 +48,9 @@ EXIT: Final[Mapping[Verdict, int]] = {
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
     """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm,
-    beside ranks that honest scores have with a probability of at most alpha; `smallest`: the deviation (in nats of the score) that would have been found with a power of
-    :data:`POWER`; `power`: that for each alternative.
+    beside ranks that honest scores have with a probability of at most alpha; `smallest`: the
+    deviation (in nats of the score) that would have been found with a power of :data:`POWER`;
+    `power`: that for each alternative.
     """
 
     verdict: Verdict

@@ -20,17 +20,18 @@ from outlast.engines.llama import LlamaOptions
 from outlast.engines.scoring.base import ScoredPosition, Scorer, TextToken
 from outlast.engines.scoring.llama import open_llama_scorer
 from outlast.engines.scoring.rounding import ROUNDINGS
-from outlast.engines.scoring.transformers import open_transformers_scorer
+from outlast.engines.scoring.transformers import BFLOAT16, FLOAT32, open_transformers_scorer
 from outlast.engines.transformers import TransformersOptions
 from outlast.features.audit.reference.cache import ScoreCache
 from outlast.features.audit.reference.rounded_gguf import KERNELS, write_changed
 from outlast.ops.run import Prepared
 
 OWN: Final = "own"
-"""The weights as they are, in their own precision."""
-FLOAT32: Final = "float32"
+"""The weights as they are, computed as exactly as the engine can: transformers in float32."""
 ALTERNATIVES: Final = tuple(ROUNDINGS)
 """What a divergent endpoint may have made of the weights."""
+_CHANGES: Final = 1
+"""The version of what changes do to weights: what was kept for another one is computed anew."""
 _MOST_CHANGED: Final = 32 * 1024**3
 """Bytes of a GGUF model that is written anew for an alternative. A guess: a minute of a disk."""
 _log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Reference:
     def honest(self) -> tuple[str, ...]:
         if self._unchangeable:
             return (OWN,)
-        return (OWN, KERNELS if self._llama else FLOAT32)
+        return (OWN, KERNELS if self._llama else BFLOAT16)
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ class Reference:
             "manifest": self._prepared.revision.digest.hex,
             "files": list(choice.files),
             "engine": self.build,
-            "change": change,
+            "change": [change, _CHANGES],
             **asked,
         }
 
@@ -190,7 +191,7 @@ class Reference:
         options = self._options
         if not self._llama:
             assert self._prepared.folder is not None
-            rounding = None if change == OWN else change
+            rounding = FLOAT32 if change == OWN else change
             torch = TransformersOptions(threads=options.threads)
             return open_transformers_scorer(
                 str(self._prepared.folder), torch, self._cancel, rounding=rounding
