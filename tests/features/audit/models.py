@@ -9,7 +9,7 @@ import pytest
 
 from outlast.engines.scoring.gguf_weights import BF16, READERS, Floats, as_bf16
 from outlast.engines.scoring.rounding import ROUNDINGS
-from outlast.features.audit.reference.rounded_gguf import write_changed
+from outlast.features.audit.reference.rounded_gguf import KERNELS, write_changed
 from tests.engines.gguf_files import Parts
 from tests.gguf_cut import small_smollm2
 
@@ -31,6 +31,13 @@ def as_f16(source: Path, target: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ROUNDINGS, "bf16", _to_bf16)  # type: ignore[arg-type]
         return write_changed([source], target.parent, "bf16")[0].rename(target)
+
+
+def small_bf16(source: Path, target: Path) -> Path:
+    """A model of :func:`as_f16` in BF16, without loss."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("outlast.features.audit.reference.rounded_gguf.disturbed", _to_bf16)
+        return write_changed([source], target.parent, KERNELS)[0].rename(target)
 
 
 def _to_bf16(values: Floats) -> Floats:

@@ -33,6 +33,8 @@ _ANSWER_SECONDS: Final = 1800.0
 _ANSWER_BYTES: Final = 256 * 1024 * 1024
 """A guess: a token's entry takes 100 bytes, a vocabulary has 300,000 of them."""
 _EVERY: Final = 1 << 20
+_TRIED: Final = 8
+"""Tokens of a prompt."""
 _COMPARED: Final = 20
 """Likeliest tokens of which hidden states and completions must say the same."""
 _AGREES: Final = 0.1
@@ -159,15 +161,16 @@ class LlamaScorer:
         return tokens, [_position(one) for one in told]
 
     def _scores_at_once(self, prompt: Sequence[int], cancel: Cancel) -> bool:
-        """Whether hidden states say what completions do: tried once, with the first prompt, for the
-        whole vocabulary. That also tells what bytes the tokens are.
+        """Whether hidden states say what completions do: tried once, with the start of the first
+        prompt, for the whole vocabulary. That also tells what bytes the tokens are.
         """
-        if self._unembedding is None or self._pieces or len(prompt) > self._pass_tokens:
+        if self._unembedding is None or self._pieces:
             return bool(self._pieces)
+        prompt = prompt[: min(_TRIED, self._pass_tokens)]
         body = {"prompt": list(prompt), "n_predict": 1, "n_probs": _EVERY, "temperature": 0}
         _, told = self._complete(body, cancel)
         if not told:
-            return False  # the likeliest token ends within a character: with the next prompt
+            return False  # the likeliest token ends within a character: perhaps the next prompt
         [own] = told
         try:
             [found] = self._unembedding.tops(self._states(prompt, cancel)[-1:], len(own.ids))

@@ -43,7 +43,7 @@ class AuditOptions:
     """
 
     seed: bytes
-    prompts: int = 8
+    prompts: int = 6
     tokens: int = 12
     calibration: int = 16
     alpha: float = 0.05

@@ -116,17 +116,17 @@ def judge(
     seen = [name for name, share in power.items() if share >= POWER]
     if found <= alpha and statistic > floor:
         verdict, reason = Verdict.DIVERGENT, "the answers differ more than honest engines do"
-    elif statistic > floor:
-        verdict = Verdict.INCONCLUSIVE
-        reason = "the answers differ, and were too few to exclude chance"
     elif found <= alpha:
         verdict = Verdict.INCONCLUSIVE
         reason = "the answers differ a little more than the honest engines that were run here"
-    elif not seen:
-        verdict, reason = Verdict.INCONCLUSIVE, "no alternative would have been found for sure"
-    else:
+    elif seen:
         verdict = Verdict.CONSISTENT
         reason = f"nothing differs, and {', '.join(seen)} would have been found"
+    elif statistic > floor:
+        verdict = Verdict.INCONCLUSIVE
+        reason = "the answers differ, and were too few to exclude chance"
+    else:
+        verdict, reason = Verdict.INCONCLUSIVE, "no alternative would have been found for sure"
     return AuditFinding(verdict, reason, statistic, found, floor, smallest, power)
 
 
