@@ -10,10 +10,11 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, EngineError
 from outlast.engines.base import ChatMessage
 from outlast.engines.llama import LlamaOptions
-from outlast.engines.scoring import llama as scoring
+from outlast.engines.local_http import ask
 from outlast.engines.scoring.base import Scorer
 from outlast.engines.scoring.llama import open_llama_scorer
 from outlast.engines.scoring.transformers import open_transformers_scorer
+from outlast.engines.scoring.unembedding import read_unembedding
 from outlast.engines.transformers import TransformersOptions
 from tests.engines.conftest import (  # noqa: F401 - fixtures
     model,
@@ -97,13 +98,13 @@ def test_a_text_is_scored_in_one_pass_as_step_by_step(llama_scorer: Scorer) -> N
     ]
     asked: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        real = scoring.ask
+        real = ask
 
         def counting(*arguments: object) -> object:
             asked.append(str(arguments[1]))
             return real(*arguments)  # type: ignore[arg-type]
 
-        patch.setattr(scoring, "ask", counting)
+        patch.setattr("outlast.engines.scoring.llama.ask", counting)
         llama_scorer.score(prompt, text, 1, Cancel())
         asked.clear()
         passed = llama_scorer.score(prompt, text, EVERY, Cancel())
@@ -111,7 +112,8 @@ def test_a_text_is_scored_in_one_pass_as_step_by_step(llama_scorer: Scorer) -> N
     for one, other in zip(steps, passed, strict=True):
         said = dict(zip(other.ids, zip(other.logprobs, other.pieces, strict=True), strict=True))
         for token, logprob, piece in zip(one.ids, one.logprobs, one.pieces, strict=True):
-            assert said[token] == (pytest.approx(logprob, abs=NUMERICS), piece)
+            assert said[token][0] == pytest.approx(logprob, abs=NUMERICS)
+            assert said[token][1] == piece
 
 
 def test_a_model_whose_states_tell_nothing_is_scored_step_by_step(
@@ -122,11 +124,11 @@ def test_a_model_whose_states_tell_nothing_is_scored_step_by_step(
     options = LlamaOptions(context=256, threads=1)
     prompt = [token.id for token in llama_scorer.render(ASKED, Cancel())]
     right = llama_scorer.score(prompt, [5, 6], 16, Cancel())
-    wrong = scoring.read_unembedding([model])
+    wrong = read_unembedding([model])
     assert wrong is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wrong, "_matrix", -wrong._matrix)
-        patch.setattr(scoring, "read_unembedding", lambda _: wrong)
+        patch.setattr("outlast.engines.scoring.llama.read_unembedding", lambda _: wrong)
         with open_llama_scorer([model], options, Cancel()) as scorer:
             found = scorer.score(prompt, [5, 6], 16, Cancel())
     for one, other in zip(right, found, strict=True):

@@ -29,7 +29,7 @@ def small_f16(folder: Path) -> Path:
 def as_f16(source: Path, target: Path) -> Path:
     """A model dequantised to F16, and rounded to bf16 first: as one that was published in that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ROUNDINGS, "bf16", _to_bf16)  # type: ignore[arg-type]
+        patch.setitem(ROUNDINGS, "bf16", _to_bf16)
         return write_changed([source], target.parent, "bf16")[0].rename(target)
 
 

@@ -3,6 +3,7 @@ the model in 16.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.cli.call import inside
 from tests.engines.serving import Serving, call, serving_with
 from tests.features.audit.hostile_server import hostile, send
 from tests.features.audit.models import as_f16, as_q4_0, small_f16
+from tests.features.gateway.gateways import gateway
 from tests.realweights import smollm2_gguf
 
 OPTIONS = LlamaOptions(context=1024, threads=1)
@@ -48,13 +50,15 @@ def lying(home: Path) -> Iterator[Serving]:
         yield server
 
 
-def audit(home: Path, server: Serving, *more: str | Path, code: int) -> dict[str, object]:
+def audit(
+    home: Path, server: Serving, *more: str | Path, code: int | None = None
+) -> dict[str, object]:
     done = inside(
         *("audit", server.url + "/v1", "--model", "org/name", "--against", "org/name", "--json"),
         *(*FEW, *SEED, *more),
         home=home,
     )
-    assert done.code == code, done.out + done.err
+    assert code in {None, done.code}, done.out + done.err
     found: dict[str, object] = done.result
     return found
 
@@ -79,10 +83,11 @@ def test_four_bits_under_the_name_of_sixteen_are_caught(home: Path, lying: Servi
 
 
 def test_a_second_audit_computes_nothing(home: Path, honest: Serving) -> None:
-    first = audit(home, honest, code=0)
+    """At temperature 0 the endpoint answers alike, so nothing is new."""
+    first = audit(home, honest, "--test", "greedy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("outlast.features.audit.reference.reference.open_llama_scorer", None)
-        assert audit(home, honest, code=0) == first
+        assert audit(home, honest, "--test", "greedy") == first
 
 
 def test_the_verdict_is_a_record_of_the_archive(home: Path, lying: Serving) -> None:
@@ -94,6 +99,26 @@ def test_the_verdict_is_a_record_of_the_archive(home: Path, lying: Serving) -> N
     assert AuditVerdict.DIVERGENT in {one.verdict for one in said}
     assert {one.model for one in said} == {"org/name"}
     assert manifest.hex == found["manifest"]
+
+
+def test_the_gateway_turns_away_from_who_serves_four_bits(
+    home: Path, honest: Serving, lying: Serving, tmp_path: Path
+) -> None:
+    audit(home, lying, code=10)
+    audit(home, honest, code=0)
+    routes = f"""
+[endpoints.lying]
+url = "{lying.url}/v1"
+[endpoints.honest]
+url = "{honest.url}/v1"
+[routes.m]
+targets = ["lying:org/name", "honest:org/name"]
+"""
+    with Archive(home / "archive") as archive, gateway(tmp_path, routes, archive=archive) as caller:
+        end = time.monotonic() + 60
+        while (said := caller.chat(max_tokens=4).json["outlast"])["target"] != "honest:org/name":
+            assert time.monotonic() < end, said  # it looks for records once it has started
+    assert said["passed"] == [{"target": "lying:org/name", "reason": "divergent"}]
 
 
 def test_a_report_that_was_changed(home: Path, lying: Serving) -> None:

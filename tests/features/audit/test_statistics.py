@@ -10,7 +10,6 @@ from outlast.features.audit.statistics.conformal import (
     conformal_threshold,
     exceedances,
     least_count,
-    p_value,
     tail,
 )
 from outlast.features.audit.statistics.greedy import clipped_margin
@@ -33,6 +32,13 @@ from tests.campaign import LONG
 stats = pytest.importorskip("scipy.stats")
 special = pytest.importorskip("scipy.special")
 RUNS = 10_000 if LONG else 1000
+
+
+def p_value(calibration: list[float], audited: list[float]) -> float:
+    """That of prompts of one position each, without an allowance."""
+    honest = [[[one] for one in calibration]]
+    found = Calibration(honest, [1] * len(audited), 1.0)
+    return found.p_value([[one] for one in audited])
 
 
 def test_distance_of_a_position() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from outlast.features.audit.statistics.conformal import least_count, tail
+from outlast.features.audit.statistics.conformal import exceedances, least_count, tail
 
 Distances: TypeAlias = Sequence[Sequence[float]]
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -43,9 +43,7 @@ class Calibration:
 
     def p_value(self, audited: Distances) -> float:
         """The probability that honest prompts rank as high among the calibration's, or higher."""
-        reached = sum(
-            int(np.searchsorted(self._scaled(len(one)), fmean(one), "left")) for one in audited
-        )
+        reached = sum(exceedances(self._scaled(len(one)).tolist(), [fmean(one)]) for one in audited)
         return tail(self._count, len(audited), reached)
 
     def power(self, alternative: Distances, alpha: float, *, floor: float, seed: int = 0) -> float:

@@ -30,13 +30,6 @@ def exceedances(calibration: Sequence[float], audited: Sequence[float]) -> int:
     return int(np.searchsorted(ordered, np.asarray(audited, dtype=np.float64), "left").sum())
 
 
-def p_value(calibration: Sequence[float], audited: Sequence[float]) -> float:
-    """The probability, where all prompts are exchangeable, that the audited ones exceed as many of
-    the calibration's or more. Neither may be empty.
-    """
-    return tail(len(calibration), len(audited), exceedances(calibration, audited))
-
-
 def tail(calibrated: int, audited: int, count: int) -> float:
     """P(U ≥ `count`) for so many prompts of each kind, exactly."""
     if calibrated < 1 or audited < 1:
