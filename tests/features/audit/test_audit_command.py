@@ -3,6 +3,7 @@ the model in 16.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -119,6 +120,20 @@ targets = ["lying:org/name", "honest:org/name"]
         while (said := caller.chat(max_tokens=4).json["outlast"])["target"] != "honest:org/name":
             assert time.monotonic() < end, said  # it looks for records once it has started
     assert said["passed"] == [{"target": "lying:org/name", "reason": "divergent"}]
+
+
+def test_the_commands_of_the_guide(
+    home: Path, honest: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = Path(__file__).parents[3] / "docs" / "guide" / "audit.md"
+    lines = re.findall(r"^outlast (audit .*)$", guide.read_text(), re.MULTILINE)
+    assert [line.split()[1] for line in lines] == ["https://api.example/v1", "replay"]
+    monkeypatch.setenv("API_KEY", "a-key")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        words = line.replace("https://api.example", honest.url).replace("their-name", "org/name")
+        inside(*words.split(), *(FEW if "--report" in words else ()), home=home).ok()
+    assert (tmp_path / "report.json").exists()
 
 
 def test_a_report_that_was_changed(home: Path, lying: Serving) -> None:
