@@ -122,17 +122,14 @@ targets = ["lying:org/name", "honest:org/name"]
     assert said["passed"] == [{"target": "lying:org/name", "reason": "divergent"}]
 
 
-def test_the_commands_of_the_guide(
-    home: Path, honest: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_the_guide(home: Path, honest: Serving, tmp_path: Path) -> None:
     guide = Path(__file__).parents[3] / "docs" / "guide" / "audit.md"
     lines = re.findall(r"^outlast (audit .*)$", guide.read_text(), re.MULTILINE)
     assert [line.split()[1] for line in lines] == ["https://api.example/v1", "replay"]
-    monkeypatch.setenv("API_KEY", "a-key")
-    monkeypatch.chdir(tmp_path)
     for line in lines:
         words = line.replace("https://api.example", honest.url).replace("their-name", "org/name")
-        inside(*words.split(), *(FEW if "--report" in words else ()), home=home).ok()
+        more = (*FEW, *SEED) if "--report" in words else ()
+        inside(*words.split(), *more, home=home, env={"API_KEY": "a-key"}, cwd=tmp_path).ok()
     assert (tmp_path / "report.json").exists()
 
 
