@@ -5,6 +5,7 @@ import sys
 from array import array
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from outlast.core.control import Control
@@ -16,7 +17,7 @@ from outlast.features.audit.evidence import GREEDY, LOGPROBS
 from outlast.features.audit.gathering import Lengths, aligned, calibrate, retokenised
 from outlast.features.audit.reference.cache import ScoreCache
 from outlast.features.audit.reference.reference import Reference, ReferenceOptions
-from outlast.features.audit.reference.rounded_gguf import KERNELS, write_changed
+from outlast.features.audit.reference.rounded_gguf import KERNELS, disturbed, write_changed
 from outlast.ops.run import prepare
 from outlast.store.archive import Archive
 from tests.campaign import LONG
@@ -40,6 +41,19 @@ def test_a_changed_model_has_the_same_header_and_other_weights(f16: Path, tmp_pa
     assert after.data != before.data
     [other] = write_changed([f16], tmp_path, KERNELS)
     assert [one[0][-4:] for one in Parts.of(other).tensors].count(b"\x1e\0\0\0") == 15
+
+
+def test_the_stand_in_for_other_numerics_changes_some_weights_a_little() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(32, 64)).astype(np.float32)
+    found = disturbed(values)
+    off = np.abs(found / values - 1)
+    assert 2**-7 < off.max() <= 2**-6
+    assert np.mean(found != values) == pytest.approx(9 / 16, abs=0.01)
+    # Both 16-bit floats hold what is rounded, so storing it changes no more.
+    rounded = found[found != values]
+    assert (rounded.astype(np.float16) == rounded).all()
+    assert not disturbed(np.zeros((2, 32), np.float32)).any()
 
 
 def test_shards_are_changed_each(f16: Path, tmp_path: Path) -> None:
