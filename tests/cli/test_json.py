@@ -706,6 +706,18 @@ def keeping_a_gateway(world: World) -> None:
     counting_usage(world)
 
 
+def auditing(world: World) -> None:
+    with providers("cloud") as (cloud,):
+        (world.home / "small").mkdir()
+        model = small_smollm2(world.home / "small").parent
+        world("add", model, "--as", "me/small")
+        report = world.home / "report.json"
+        there = ("--model", "big", "--against", "me/small", "--report", report)
+        world.calls.clear()
+        assert world("audit", cloud.url, *there, code=12).result["verdict"] == "untestable"
+        world("audit", "replay", report, code=12)
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "accept": accepting,
     "pull": pulling,
@@ -756,6 +768,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "merge": merging,
     "convert": converting,
     "lineage": telling_lineage,
+    "audit": auditing,
 }
 """For each command with --json, calls that print each of its results."""
 

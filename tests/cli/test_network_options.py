@@ -120,6 +120,24 @@ SEEN: Final = {
         "tests/features/durability/copies/test_net_keep.py"
         "::test_copies_are_challenged_and_shrink_when_told"
     ),
+    ("audit endpoint", "--model"): (
+        "tests/features/audit/test_hostile_endpoint.py::test_what_is_asked_says_all_parameters"
+    ),
+    ("audit endpoint", "--max-requests"): (
+        "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
+    ),
+    ("audit endpoint", "--max-tokens"): (
+        "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
+    ),
+    ("audit endpoint", "--max-cost"): (
+        "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
+    ),
+    ("audit endpoint", "--key-env"): (
+        "tests/features/audit/test_hostile_endpoint.py::test_what_is_asked_says_all_parameters"
+    ),
+    ("audit endpoint", "--prompts"): (
+        "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
+    ),
     ("gateway keys", "--model"): (
         "tests/features/gateway/accounts/test_budgets.py::test_a_key_uses_the_models_that_it_may"
     ),
@@ -284,6 +302,15 @@ LOCAL: Final = {
         "--remove",
         "--cosign",
         "--root",
+        # of audits
+        "--against",
+        "--alpha",
+        "--calibration",
+        "--price",
+        "--report",
+        "--test",
+        "--tokens",
+        "--valid-days",
         # of the gateway's accounts
         "--concurrency",
         "--days",

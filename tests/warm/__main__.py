@@ -22,11 +22,12 @@ from tests.warm.order import NUMBER, Order
 _PR_SET_PDEATHSIG = 1
 _ENGINES = (
     "outlast.engines.",
+    "outlast.features.audit.",
     "outlast.features.lineage.",
     "outlast.features.tune.work.",
     "outlast.features.tune.handover.train_script",
 )
-"""They import what runs, trains and compares models, and are left to the commands that do:
+"""They import what runs, trains, compares and audits models, and are left to the commands that do:
 numpy starts threads when it is imported.
 """
 _TASKS = Path("/proc/self/task")

@@ -27,6 +27,7 @@ from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "llama.cpp"
 DEFAULT_CONTEXT = 8192
+_NO_POOLING = 0
 _MEAN_POOLING = 1
 _PROPS = "/props"
 _BUILD_LENGTH = 100
@@ -105,6 +106,8 @@ def serve(
     pooling = model.header.pooling or None
     if service.embeddings is not None:
         pooling = (pooling or _MEAN_POOLING) if service.embeddings else None
+    if service.states:
+        pooling = _NO_POOLING
     config = _config(model, options) | {
         "hosts": [CHAT_SOCKET],
         "alias": service.model_alias,

@@ -13,7 +13,7 @@ from typing import Any
 
 from outlast.engines.worker import Emit, Json, RefusedError, Stopped, work
 
-_EMBEDDING_BATCH = 2048
+EMBEDDING_BATCH = 2048
 _POOLING = ("NONE", "MEAN", "CLS", "LAST", "RANK")
 # The server keeps prompts of past requests in memory, by default up to 8 GiB of them.
 _PROMPT_CACHE_MIB = 512
@@ -130,7 +130,7 @@ def _params(xllamacpp: Any, config: Mapping[str, Any]) -> Any:
         params.embedding = True
         params.pooling_type = getattr(kinds, f"LLAMA_POOLING_TYPE_{_POOLING[config['pooling']]}")
         # A text is embedded in one batch, so this bounds its length in tokens.
-        params.n_batch = params.n_ubatch = min(_EMBEDDING_BATCH, config["context"] or 1 << 30)
+        params.n_batch = params.n_ubatch = min(EMBEDDING_BATCH, config["context"] or 1 << 30)
     return params
 
 

@@ -16,11 +16,13 @@ CHAT_SOCKET: Final = "chat.sock"
 @dataclass(frozen=True, slots=True)
 class Service:
     """What to serve of a model, which answers call `model_alias`. `embeddings` of None serves them
-    where the file says that the model was made for them.
+    where the file says that the model was made for them. `states`: the embeddings of a text are the
+    last hidden states of its tokens, one vector each, beside completions.
     """
 
     model_alias: str
     embeddings: bool | None = None
+    states: bool = False
 
 
 class ServedModel(Closing):

@@ -108,6 +108,27 @@ def _starter(
     folder: str, options: TransformersOptions, place: Mapping[str, str] | None
 ) -> Callable[[Cancel], tuple[Worker, dict[str, Any]]]:
     """What starts a worker that has the model; with `place`, it serves HTTP there."""
+    config, links = worker_config(folder, options, place)
+
+    def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
+        worker = Worker(
+            "outlast.engines.transformers_worker",
+            NAME,
+            options.log,
+            options.tuning,
+            sealed=options.sealed,
+        )
+        return worker, worker.start(config, cancel, links, waits=options.waits)
+
+    return launch
+
+
+def worker_config(
+    folder: str, options: TransformersOptions, place: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration of a worker for the model in `folder`, and the files that it is to find;
+    with `place`, it serves HTTP there. Raises :class:`EngineError`.
+    """
     dequantised = os.path.isfile(folder)
     _require_packages(options, dequantised=dequantised)
     if not dequantised and not os.path.isfile(os.path.join(folder, "config.json")):
@@ -130,21 +151,11 @@ def _starter(
         file = f"adapter-{number}.safetensors"
         links[file] = adapter.path
         config["adapters"].append({"file": file, "config": dict(adapter.config)})
-
-    def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
-        worker = Worker(
-            "outlast.engines.transformers_worker",
-            NAME,
-            options.log,
-            options.tuning,
-            sealed=options.sealed,
-        )
-        return worker, worker.start(config, cancel, links, waits=options.waits)
-
-    return launch
+    return config, links
 
 
 def _require_packages(options: TransformersOptions, *, dequantised: bool) -> None:
+    """Raises :class:`EngineError` where packages are missing that the worker needs."""
     more = [("peft", bool(options.adapters)), ("gguf", dequantised)]
     wanted = [*_PACKAGES, *(name for name, needed in more if needed)]
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]

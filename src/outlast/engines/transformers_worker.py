@@ -15,8 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from outlast.engines.code_folder import folder_with_code
 from outlast.engines.transformers_http import bind
@@ -273,10 +273,21 @@ def close_doors() -> None:
     sys.addaudithook(audit)
 
 
+R = TypeVar("R", bound=TransformersRunner)
+
+
 def load(config: Json) -> TransformersRunner:
     place = config.get("serve")
     # The socket has its place in the file system before the hook.
     server = None if place is None else bind(place["socket"])
+    runner = load_with(TransformersRunner, config)
+    if server is not None and place is not None:
+        server.answer(runner, place["alias"])
+    return runner
+
+
+def load_with(runner: Callable[[Any, Any, Json], R], config: Json) -> R:
+    """Closes the doors, and loads the model into a `runner`. Raises :class:`RefusedError`."""
     close_doors()
     try:
         import torch  # noqa: PLC0415 - an optional extra
@@ -289,16 +300,13 @@ def load(config: Json) -> TransformersRunner:
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     try:
-        runner = TransformersRunner(torch, transformers, config)
-        if server is not None and place is not None:
-            server.answer(runner, place["alias"])
+        return runner(torch, transformers, config)
     except RefusedError:
         raise
     except Exception as error:
         # The libraries raise whatever they like; the whole of it goes to the log.
         traceback.print_exc()
         raise _refused(error, str(config.get("code_hint") or "")) from error
-    return runner
 
 
 def _refused(error: Exception, hint: str) -> RefusedError:

@@ -14,6 +14,16 @@ __all__ = ["FEATURES", "Command", "Feature", "Listed"]
 
 FEATURES: tuple[Listed, ...] = (
     Listed(
+        "audit",
+        "outlast.features.audit.feature:AUDIT",
+        {
+            "audit": Command(
+                "outlast.features.audit.commands.audit:audit",
+                "Find out whether an endpoint serves the weights that are archived here.",
+            ),
+        },
+    ),
+    Listed(
         "bundle",
         "outlast.features.bundle.feature:BUNDLES",
         {

@@ -1,0 +1,1 @@
+"""Log probabilities of given text, from an engine that has the weights."""

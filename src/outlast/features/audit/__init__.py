@@ -1,0 +1,1 @@
+"""Audit: whether the model that answers at an endpoint is the one that the archive holds."""

@@ -1,0 +1,1 @@
+"""Asking an endpoint: politely, within a budget, and believing nothing."""

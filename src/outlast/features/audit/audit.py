@@ -1,0 +1,223 @@
+"""One audit: finds out what an endpoint offers, asks, compares, and says what follows."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from outlast.core.errors import UsageError
+from outlast.features.audit.asking.answers import ServedAnswer, UntestableError
+from outlast.features.audit.asking.budget import AuditBudget, AuditBudgetEndedError
+from outlast.features.audit.asking.endpoint import AuditedEndpoint, RefusedRequestError
+from outlast.features.audit.asking.prompts import make_prompts
+from outlast.features.audit.evidence import (
+    GREEDY,
+    LOGPROBS,
+    AuditFinding,
+    Verdict,
+    distances_of,
+    judge,
+    score_of,
+)
+from outlast.features.audit.gathering import Gathered, Lengths, calibrate, gather, prompt_tokens
+from outlast.features.audit.reference.reference import OWN, Reference
+from outlast.features.audit.statistics.logprobs import TOP
+
+REPORT_TYPE: Final = "urn:outlast:audit-report:v1"
+_LISTED: Final = 20
+"""Likeliest tokens that are asked for: OpenAI's API gives no more."""
+_SAMPLED: Final = {"temperature": 1, "top_p": 1}
+_GREEDY: Final = {"temperature": 0, "top_p": 1}
+_CALIBRATION: Final = b"calibration"
+_UNLIKELY: Final = 0.25
+"""Nats of the mean margin. Guess: 4 bits instead of 16 come to a tenth of it."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions:
+    """`prompts` are asked at most, for `tokens` each; `calibration` prompts give the threshold;
+    `alpha`: the error rate. `seed` makes the prompts. `test` of None: the strongest that the
+    endpoint allows.
+    """
+
+    seed: bytes
+    prompts: int = 6
+    tokens: int = 12
+    calibration: int = 16
+    alpha: float = 0.05
+    test: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("prompts", 1, 200),
+            ("tokens", 4, 512),
+            ("calibration", 4, 200),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"--{name} must lie between {low} and {high}")
+        if not 0.0001 <= self.alpha <= 0.5:
+            raise UsageError("--alpha must lie between 0.0001 and 0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The test that an endpoint allows, and how long its lists of likeliest tokens are."""
+
+    test: str
+    listed: int = 0
+
+
+class Audit:
+    """Asks `endpoint` and compares with `reference`."""
+
+    def __init__(
+        self,
+        endpoint: AuditedEndpoint,
+        reference: Reference,
+        budget: AuditBudget,
+        options: AuditOptions,
+        say: Callable[[str], object] = bool,
+    ) -> None:
+        self._endpoint = endpoint
+        self._reference = reference
+        self._budget = budget
+        self._options = options
+        self._say = say
+        self._answers: set[tuple[str, tuple[float, ...]]] = set()
+        self._audited: list[dict[str, Any]] = []
+        self._calibration: dict[str, Any] = {"honest": {}, "alternatives": {}}
+        self._offer: _Offer | None = None
+        self._ended = ""
+
+    def run(self) -> tuple[AuditFinding, dict[str, Any]]:
+        """The verdict, and the report without what only the caller knows: the time, the model's
+        name. Raises :class:`~outlast.core.errors.EngineError`, :class:`Cancelled`.
+        """
+        options = self._options
+        prompts = make_prompts(options.seed, options.prompts + 1)
+        try:
+            self._offer = self._probe(prompts[0])
+            self._say(f"test: {self._offer.test}")
+            self._ask_all(prompts[1:], self._offer)
+            finding = self._judge(self._offer)
+        except UntestableError as error:
+            self._offer = None
+            finding = AuditFinding(Verdict.UNTESTABLE, str(error))
+        except AuditBudgetEndedError:
+            self._offer = None
+            finding = AuditFinding(
+                Verdict.UNTESTABLE, "the budget does not suffice to find out anything"
+            )
+        return finding, self._report(finding)
+
+    def _probe(self, prompt: str) -> _Offer:
+        """The strongest test that the endpoint allows."""
+        wanted = self._options.test
+        if wanted != GREEDY:
+            try:
+                answer = self._ask(prompt, {**_SAMPLED, "logprobs": True, "top_logprobs": _LISTED})
+            except RefusedRequestError as error:
+                _log.info("no log probabilities: %s", error)
+            else:
+                listed = max((len(one.top) for one in answer.tokens or ()), default=0)
+                if listed >= TOP:
+                    return _Offer(LOGPROBS, listed)
+            if wanted == LOGPROBS:
+                raise UntestableError(f"the endpoint gives no lists of {TOP} likeliest tokens")
+        try:
+            first = self._ask(prompt, _GREEDY)
+            again = self._ask(prompt, _GREEDY)
+        except RefusedRequestError as error:
+            raise UntestableError(f"the endpoint refuses a plain question: {error}") from None
+        if first.text != again.text:
+            raise UntestableError(
+                "the endpoint gives neither log probabilities nor the same text at temperature 0"
+            )
+        sampled = [self._ask(prompt, _SAMPLED).text for _ in range(2)]
+        if sampled == [first.text, first.text]:
+            raise UntestableError(
+                "a repeated question has the same answer at any temperature: cached, or ignored"
+            )
+        return _Offer(GREEDY)
+
+    def _ask_all(self, prompts: Sequence[str], offer: _Offer) -> None:
+        wishes = _GREEDY
+        if offer.test == LOGPROBS:
+            wishes = {**_SAMPLED, "logprobs": True, "top_logprobs": _LISTED}
+        for number, prompt in enumerate(prompts, start=1):
+            try:
+                answer = self._ask(prompt, wishes)
+            except AuditBudgetEndedError:
+                self._ended = f"the budget ended after {number - 1} prompts"
+                break
+            except RefusedRequestError as error:
+                raise UntestableError(f"the endpoint refuses a question: {error}") from None
+            found = gather(offer.test, self._reference, prompt, answer, self._options.tokens)
+            self._refuse_replayed(offer.test, answer, found)
+            self._audited.append(
+                {
+                    "prompt": prompt,
+                    "answer": answer.text,
+                    "positions": found.positions,
+                    "dropped": found.dropped,
+                }
+            )
+            self._say(f"asked {number} of {len(prompts)}")
+        if not any(one["positions"] for one in self._audited):
+            raise UntestableError("no answer could be compared with the reference's tokens")
+
+    def _ask(self, prompt: str, wishes: dict[str, Any]) -> ServedAnswer:
+        length = len(prompt_tokens(self._reference, prompt))
+        return self._endpoint.ask(prompt, length, self._options.tokens, wishes)
+
+    def _refuse_replayed(self, test: str, answer: ServedAnswer, found: Gathered) -> None:
+        """A model may say the same to different questions, but not with the same probabilities;
+        and it is not likely to, where the reference finds the answer unlikely.
+        """
+        if not answer.text:
+            return
+        logprobs = tuple(one.logprob for one in answer.tokens or ())
+        known = (answer.text, logprobs) in self._answers
+        self._answers.add((answer.text, logprobs))
+        if test == GREEDY and known and found.positions:
+            known = score_of(test, found.positions) > _UNLIKELY
+        if known:
+            raise UntestableError("the endpoint replays an answer to another question")
+
+    def _judge(self, offer: _Offer) -> AuditFinding:
+        options = self._options
+        model = hashlib.sha256(self._reference.build.encode()).digest()
+        prompts = make_prompts(_CALIBRATION + model, options.calibration)
+        self._say("computing the reference")
+        self._calibration = calibrate(
+            offer.test, self._reference, prompts, Lengths(options.tokens, offer.listed)
+        )
+        distances = [
+            distances_of(offer.test, one["positions"]) for one in self._audited if one["positions"]
+        ]
+        return judge(
+            distances, self._calibration["honest"], self._calibration["alternatives"], options.alpha
+        )
+
+    def _report(self, finding: AuditFinding) -> dict[str, Any]:
+        options = self._options
+        return {
+            "type": REPORT_TYPE,
+            "endpoint": self._endpoint.url,
+            "model": self._endpoint.model,
+            "engine": self._reference.build,
+            "test": None if self._offer is None else self._offer.test,
+            "alpha": options.alpha,
+            "seed": options.seed.hex(),
+            "tokens": options.tokens,
+            "honest": [name for name in self._reference.honest if name != OWN],
+            "calibration": self._calibration,
+            "audited": self._audited,
+            "ended": self._ended,
+            "requests": self._budget.asked,
+            "tokens_used": self._budget.used,
+            "excluded": sum(one["dropped"] for one in self._audited),
+            "finding": finding.to_json(),
+        }

@@ -1,0 +1,45 @@
+"""Lines of `audit` and its subcommands."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from outlast.cli.documents.document import Document, document
+from outlast.core.digest import Digest
+
+
+@document("audit")
+class AuditedDocument(Document):
+    """The verdict of an audit."""
+
+    type: Literal["audited"] = "audited"
+    endpoint: Annotated[str, "the URL that was asked, up to /v1"]
+    model: Annotated[str, "the model that was asked for"]
+    manifest: Annotated[Digest, "the manifest of the weights that it was compared with"]
+    verdict: Annotated[
+        str, "`consistent`, `divergent`, `inconclusive` or `untestable`; each has an exit status"
+    ]
+    reason: Annotated[str, "why, in words"]
+    test: Annotated[str | None, "`logprobs` or `greedy`; null: none was possible"]
+    alpha: Annotated[float, "the error rate that was asked for"]
+    p_value: Annotated[float | None, "how likely honest answers differ as much"]
+    statistic: Annotated[float | None, "the mean difference, in nats"]
+    floor: Annotated[float | None, "what it has to exceed for an alarm, in nats"]
+    smallest: Annotated[
+        float | None, "the difference that would have been found with a power of 90 %, in nats"
+    ]
+    power: Annotated[Mapping[str, float] | None, "by alternative, from 0 to 1"]
+    requests: Annotated[int, "requests that were sent"]
+    tokens: Annotated[int, "tokens that were asked for, of prompts and answers"]
+
+
+@document("audit")
+class ReplayedAuditDocument(Document):
+    """The verdict that follows from the evidence of a report, in `audit replay`."""
+
+    type: Literal["replayed"] = "replayed"
+    verdict: Annotated[str, "the verdict, computed anew"]
+    said: Annotated[str, "the verdict that the report says"]
+    same: Annotated[bool, "whether all figures of the report follow from its evidence"]
+    reason: Annotated[str, "why, in words"]
+    p_value: Annotated[float | None, "how likely honest answers differ as much"]
+    statistic: Annotated[float | None, "the mean difference, in nats"]

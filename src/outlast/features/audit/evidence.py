@@ -1,0 +1,146 @@
+"""What an audit gathered, and the verdict that follows from it: pure, so that it can be replayed.
+
+Each position of an answer has a distance in nats: for the test ``logprobs`` that of the served log
+probabilities from the reference's, for ``greedy`` the clipped margin. The score of a prompt is the
+mean of its positions. It is compared with the scores of honest prompts, cut to as many positions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean as mean
+from typing import Any, Final, TypeAlias
+
+from outlast.features.audit.statistics.calibration import Calibration
+from outlast.features.audit.statistics.greedy import clipped_margin
+from outlast.features.audit.statistics.logprobs import position_distance
+
+LOGPROBS: Final = "logprobs"
+GREEDY: Final = "greedy"
+POWER: Final = 0.9
+"""With which an alternative has to be found before an endpoint is called consistent."""
+ALLOWANCE: Final = 1.1
+"""By how much honest distances are multiplied before they are compared: engines that cannot be run
+here may differ that much more than those that can."""
+_LEAST_FLOOR: Final = 0.002
+Distances: TypeAlias = Sequence[Sequence[float]]
+"""Of prompts, each with its positions (at least one), in nats."""
+
+
+class Verdict(StrEnum):
+    """What an audit comes to."""
+
+    CONSISTENT = "consistent"
+    DIVERGENT = "divergent"
+    INCONCLUSIVE = "inconclusive"
+    UNTESTABLE = "untestable"
+
+
+EXIT: Final[Mapping[Verdict, int]] = {
+    Verdict.CONSISTENT: 0,
+    Verdict.DIVERGENT: 10,
+    Verdict.INCONCLUSIVE: 11,
+    Verdict.UNTESTABLE: 12,
+}
+"""The exit status of each verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm,
+    beside ranks that honest scores have with a probability of at most alpha; `smallest`: the
+    deviation (in nats of the score) that would have been found with a power of :data:`POWER`;
+    `power`: that for each alternative.
+    """
+
+    verdict: Verdict
+    reason: str
+    statistic: float | None = None
+    p_value: float | None = None
+    floor: float | None = None
+    smallest: float | None = None
+    power: Mapping[str, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "statistic": self.statistic,
+            "p_value": self.p_value,
+            "floor": self.floor,
+            "smallest": self.smallest,
+            "power": None if self.power is None else dict(self.power),
+        }
+
+
+def distances_of(test: str, positions: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The distance of each position, from its evidence."""
+    if test == GREEDY:
+        return [clipped_margin(one["highest"], one["chosen"]) for one in positions]
+    return [
+        position_distance(
+            [(bytes.fromhex(piece), logprob) for piece, logprob in one["reference"]],
+            {bytes.fromhex(piece): logprob for piece, logprob in one["served"]},
+        ).mean
+        for one in positions
+    ]
+
+
+def score_of(test: str, positions: Sequence[Mapping[str, Any]]) -> float:
+    """The score of a prompt from the evidence of its positions, of which there is at least one."""
+    return mean(distances_of(test, positions))
+
+
+def judge(
+    audited: Distances,
+    honest: Mapping[str, Distances],
+    alternatives: Mapping[str, Distances],
+    alpha: float,
+) -> AuditFinding:
+    """The verdict on the audited prompts, given honest prompts (by numerics; the same prompts in
+    the same order) and alternatives (by name).
+    """
+    if not audited or not any(honest.values()):
+        return AuditFinding(Verdict.UNTESTABLE, "no prompt could be compared")
+    lengths = [len(one) for one in audited]
+    calibration = Calibration(list(honest.values()), lengths, ALLOWANCE)
+    statistic = mean([mean(one) for one in audited])
+    floor = max(_LEAST_FLOOR, calibration.floor)
+    found = calibration.p_value(audited)
+    power = {
+        name: calibration.power(scores, alpha, floor=floor)
+        for name, scores in sorted(alternatives.items())
+        if scores
+    }
+    smallest = calibration.smallest_shift(alpha, POWER, floor=floor)
+    seen = [name for name, share in power.items() if share >= POWER]
+    if found <= alpha and statistic > floor:
+        verdict, reason = Verdict.DIVERGENT, "the answers differ more than honest engines do"
+    elif found <= alpha:
+        verdict = Verdict.INCONCLUSIVE
+        reason = "the answers differ a little more than the honest engines that were run here"
+    elif seen:
+        verdict = Verdict.CONSISTENT
+        reason = f"nothing differs, and {', '.join(seen)} would have been found"
+    elif statistic > floor:
+        verdict = Verdict.INCONCLUSIVE
+        reason = "the answers differ, and were too few to exclude chance"
+    else:
+        verdict, reason = Verdict.INCONCLUSIVE, "no alternative would have been found for sure"
+    return AuditFinding(verdict, reason, statistic, found, floor, smallest, power)
+
+
+def replay(report: Mapping[str, Any]) -> AuditFinding:
+    """The verdict that follows from the evidence of a report. Raises :class:`KeyError`,
+    :class:`TypeError` or :class:`ValueError` for one that is none.
+    """
+    if report["test"] is None:
+        said = report["finding"]
+        return AuditFinding(Verdict(said["verdict"]), str(said["reason"]))
+    scores = [
+        distances_of(report["test"], one["positions"])
+        for one in report["audited"]
+        if one["positions"]
+    ]
+    calibration = report["calibration"]
+    return judge(scores, calibration["honest"], calibration["alternatives"], report["alpha"])

@@ -1,0 +1,1 @@
+"""What the weights in the archive say of a text: computed once, and kept."""

@@ -1,0 +1,1 @@
+"""The tests of an audit as pure functions over numbers: no network, no engine, no file."""
