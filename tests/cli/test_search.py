@@ -215,7 +215,7 @@ class TestNeighbours:
             def meeting(meet: Meet) -> Iterator[None]:
                 for n in range(400):
                     meet(f"127.1.{n // 200}.{1 + n % 200}", silent.getsockname()[1])
-                for port in range(1, 100):
+                for port in range(1, 40):
                     meet("127.2.0.1", port)
                 meet("127.0.0.1", peers[0].server.port)
                 yield

@@ -17,11 +17,12 @@ class Tuning:
     512 of them answers a new one after 5.3 s (`swarm.lan.beacon`), and may be missed once."""
     search_threads: int = 64
     """Nodes that a search asks at once."""
-    search_nodes: int = 256
-    """Nodes heard on the LAN that wait to be asked: more than it has, a bound for forged ones."""
+    search_nodes: int = 1024
+    """Nodes heard on the LAN, at addresses that take connections, that wait to be asked: more than
+    it has, a bound for forged ones."""
     search_first: float = 0.8
-    """Seconds in which one of these has to say who it is: in `search_within`, `search_threads` ask
-    all that can wait. Guess: a node of a LAN answers in a hundredth of that."""
+    """Seconds in which one of these has to say who it is: in `search_crowded`, `search_threads` ask
+    nearly all that can wait. Guess: a node of a LAN answers in a hundredth of that."""
     search_ports: int = 8
     """Nodes at one address of the LAN that are asked. Guess."""
     search_models: int = 1000

@@ -153,11 +153,12 @@ class Knocking(Closing):
 
     def _end(self, where: HostPort, *, found: bool) -> None:
         with self._lock:
-            self._underway.discard(where)
-            self._invented += not found
             closed = self._closed
+            self._invented += not found
         if found and not closed:
             self._found(*where)
+        with self._lock:  # until it is told of, it is not done
+            self._underway.discard(where)
 
 
 def _connecting(where: HostPort) -> socket.socket | None:
