@@ -1,13 +1,10 @@
 """Known values, against scipy where it has them; and error rates by simulation."""
 
-import math
-
 import numpy as np
 import pytest
 
 from outlast.features.audit.statistics.calibration import Calibration
 from outlast.features.audit.statistics.conformal import (
-    conformal_threshold,
     exceedances,
     least_count,
     tail,
@@ -65,9 +62,6 @@ def test_one_prompt_has_the_conformal_p_value() -> None:
     assert p_value(calibration, [18.5]) == pytest.approx(1 / 20)
     assert p_value(calibration, [-1.0]) == pytest.approx(1)
     assert p_value(calibration, [18.0]) == pytest.approx(2 / 20)  # a tie counts against the alarm
-    assert conformal_threshold(calibration, 0.05) == 18
-    assert conformal_threshold(calibration, 0.1) == 17
-    assert conformal_threshold(calibration[:18], 0.05) == math.inf
     with pytest.raises(ValueError, match="without"):
         tail(0, 1, 0)
 

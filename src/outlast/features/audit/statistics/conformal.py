@@ -15,15 +15,6 @@ import numpy as np
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
-def conformal_threshold(calibration: Sequence[float], alpha: float) -> float:
-    """The score that an honest prompt passes with a probability of at most `alpha`; infinite where
-    the calibration has too few prompts for that.
-    """
-    ordered = sorted(calibration)
-    rank = int(np.ceil((len(ordered) + 1) * (1 - alpha) - 1e-12))
-    return ordered[rank - 1] if 1 <= rank <= len(ordered) else float("inf")
-
-
 def exceedances(calibration: Sequence[float], audited: Sequence[float]) -> int:
     """In how many of all pairs the audited score is strictly higher."""
     ordered = np.sort(np.asarray(calibration, dtype=np.float64))
