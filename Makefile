@@ -2,7 +2,7 @@
 PYTHON ?= python3
 MINUTES ?= 30
 # Tests wait more than they compute: JOBS may be more than there are cores.
-JOBS ?= 3
+JOBS ?= 5
 SEED ?= $(shell date +%s)
 VENV := .venv
 BIN := $(VENV)/bin

@@ -199,7 +199,7 @@ def test_why_a_pull_does_what_it_does(
     sha = HubRepo(hub.root, "org/name").head.sha
     assert call.out == f"{sha}\n"
     lines = [line for line in call.err.splitlines() if _LINE.fullmatch(line)]
-    assert any(f"ops.pull: org/name@main is commit {sha}" in line for line in lines)
+    assert any(f"ops.pulling.plan: org/name@main is commit {sha}" in line for line in lines)
     assert any("the revision is partial: --include and --exclude leave out 1" in x for x in lines)
     if "debug" not in (*arguments, env.get("OUTLAST_LOG")) and "--debug" not in arguments:
         assert all(" ops." in line for line in lines)
@@ -238,9 +238,10 @@ def test_lines_appear_above_the_bars(hub: HubSim, tmp_path: Path) -> None:
     os.close(ours)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode()).replace("\r", "\n")
     lines = [line.strip() for line in plain.splitlines()]
-    assert any(_LINE.fullmatch(line) and "ops.pull: org/name@main" in line for line in lines)
+    named = "ops.pulling.plan: org/name@main"
+    assert any(_LINE.fullmatch(line) and named in line for line in lines)
     assert any(line.startswith("pull org/name ") for line in lines)  # the bar
-    assert not [x for x in lines if "ops.pull: " in x and not _LINE.fullmatch(x)]
+    assert not [x for x in lines if "ops.pulling.plan: " in x and not _LINE.fullmatch(x)]
 
 
 def _read(terminal: int) -> bytes:

@@ -187,15 +187,15 @@ MUTANTS = (
     Mutant(
         "file-not-synced",
         _DURABLE,
-        r"set_mode\(fd, mode\)\n        fsync\(fd\)",
-        "set_mode(fd, mode)",
+        r"        if sync:\n            fsync\(fd\)\n",
+        "",
         "tests/store/test_durability.py",
     ),
     Mutant(
         "folder-not-synced",
         _DURABLE,
-        r"(?<=raise\n)    fsync_dir\(final\.parent\)\n\n\ndef publish_new",
-        "\n\ndef publish_new",
+        r"    _rename\(temp, final\)\n    fsync_dir\(final\.parent\)\n",
+        "    _rename(temp, final)\n",
         "tests/store/test_durability.py",
     ),
     Mutant(
@@ -327,8 +327,8 @@ MUTANTS = (
     Mutant(
         "second-copy-later",
         _SECOND,
-        r"places = \(second, final\) if final\.exists\(\) else \(final, second\)",
-        "places = (second, final)",
+        r"return \(second, final\) if final\.exists\(\) else \(final, second\)",
+        "return (second, final)",
         "tests/store/test_closed.py -k crash_between",
     ),
     Mutant(

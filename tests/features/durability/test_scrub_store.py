@@ -27,10 +27,11 @@ from tests.bucket.s3server import S3Server
 from tests.bucket.test_second_home import bucket, damage, folder
 from tests.campaign import LONG
 from tests.cli.call import inside
+from tests.noise import noise
 from tests.store import weights
 from tests.store.test_cached import bring, key
 
-LARGE = os.urandom(2 * PIECE + 77)
+LARGE = noise(5, 2 * PIECE + 77)
 BASE = weights.model(1, 20_000)
 ALL = ScrubWishes()
 TUNED = weights.tuned(BASE, 2)
@@ -87,13 +88,19 @@ class TestDamage:
         assert (result.files, result.found, result.left) == (4, (), 0)
 
     @pytest.mark.parametrize(
-        "what", ["blob", "capsule", "base", "gone", "short", "tree", "manifest", "revision"]
+        "what",
+        [
+            *("blob", "capsule", "base", "gone", "short", "tree", "manifest", "revision"),
+            *("head", "second trailer"),
+        ],
     )
     def test_it_is_found_and_mended(self, archive: Archive, there: Path, what: str) -> None:
         before = files_of(there)
         manifest = archive.index.manifests_of(*key("base"))[0]
         path = {
             "capsule": place(there, TUNED, capsule=True),
+            "head": place(there, TUNED, capsule=True),
+            "second trailer": place(there, TUNED, capsule=True),
             "base": place(there, BASE),
             "tree": place(there, LARGE, tree=True),
             "manifest": there / "manifests" / f"{manifest}.json",
@@ -104,7 +111,8 @@ class TestDamage:
         elif what == "short":
             os.truncate(path, len(LARGE) - 1)
         else:
-            damage(path, path.stat().st_size // 2)
+            size = path.stat().st_size
+            damage(path, {"head": 3, "second trailer": size - 1}.get(what, size // 2))
         left = scrubbed(archive, folder(there), mends=False)
         assert left.damage_left == len(left.found) >= 1
         assert files_of(there) != before

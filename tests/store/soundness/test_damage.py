@@ -69,7 +69,7 @@ def test_a_note_that_is_damaged_still_says_that_the_blob_is(tmp_path: Path) -> N
 def test_what_cannot_be_written_counts_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_args: object) -> Never:
+    def full(*_args: object, **_more: object) -> Never:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     with Archive(tmp_path, create=True) as archive:

@@ -7,6 +7,7 @@ from typing import Final
 
 from outlast.bucket.home import SecondHome
 from outlast.codec.memory import Readable
+from outlast.codec.reader import CapsuleReader
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import IntegrityError, NotArchivedError, RepoNotFoundError
@@ -91,9 +92,16 @@ def problem_of(home: SecondHome, digest: Digest, path: str, control: Control) ->
     return problem_in(lambda: home.open(digest), digest, path, control)
 
 
-def problem_in(opened: Callable[[], Readable], digest: Digest, path: str, control: Control) -> str:
+def problem_in(
+    opened: Callable[[], Readable],
+    digest: Digest,
+    path: str,
+    control: Control,
+    heard: Callable[[memoryview], object] = len,
+) -> str:
     """What is wrong with what should be the bytes of a blob; empty if nothing is. All of them are
-    read. Raises :class:`TransientError` where the store does not give them now.
+    read, in their order, and `heard`; so are the parts that a capsule has twice. Raises
+    :class:`TransientError` where the store does not give them now.
     """
     hasher = hashlib.sha256()
     try:
@@ -103,10 +111,14 @@ def problem_in(opened: Callable[[], Readable], digest: Digest, path: str, contro
             chunk = bytearray(min(_CHUNK, blob.size - at))
             blob.readinto(at, memoryview(chunk))
             hasher.update(chunk)
+            heard(memoryview(chunk))
             at += len(chunk)
             control.emit(Progress(path, len(chunk)))
             control.cancel.check()
+        frame = list(blob.damaged_frame()) if isinstance(blob, CapsuleReader) else []
     except (IntegrityError, NotArchivedError) as error:
         return str(error)
     found = hasher.hexdigest()
-    return "" if found == digest.hex else f"its sha256 is {found[:12]}…"
+    if found != digest.hex:
+        return f"its sha256 is {found[:12]}…"
+    return f"damaged, but it still reads: {', '.join(frame)}" if frame else ""

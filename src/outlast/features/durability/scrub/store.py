@@ -17,7 +17,6 @@ from outlast.codec.merkle import Tree
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import (
-    CorruptError,
     DamagedError,
     IntegrityError,
     NotArchivedError,
@@ -213,11 +212,11 @@ class _StoreScrub:
         hasher = TreeHasher()
 
         def opened() -> Readable:
-            return _Hashed(self._home.open_file(item.blob, item.file), hasher)
+            return self._home.open_file(item.blob, item.file)
 
         self._home.forget(item.blob)
         name = item.file.name
-        problem = problem_in(opened, item.blob, name, self._control)
+        problem = problem_in(opened, item.blob, name, self._control, hasher.update)
         self._files += 1
         self._size += item.file.size
         self._cursor.note(name, FULL)
@@ -268,23 +267,3 @@ class _StoreScrub:
         state = "mended" if found.mended else f"NOT mended: {why_not}"
         self._emit(FileProblem(name, f"{problem} ({state})", DamagedError.code))
         return found.mended
-
-
-class _Hashed:
-    """Bytes that are read in their order, and hashed as a tree on the way."""
-
-    def __init__(self, blob: Readable, hasher: TreeHasher) -> None:
-        self._blob = blob
-        self._hasher = hasher
-        self._at = 0
-
-    @property
-    def size(self) -> int:
-        return self._blob.size
-
-    def readinto(self, offset: int, buffer: memoryview) -> None:
-        if offset != self._at:
-            raise CorruptError("read out of order")
-        self._blob.readinto(offset, buffer)
-        self._hasher.update(buffer)
-        self._at += len(buffer)
