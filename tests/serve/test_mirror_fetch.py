@@ -299,7 +299,7 @@ class TestAskingAgain:
             assert once(node.url, target("config.json", MODEL), "HEAD").status == 200
             hub.clear_log()
             self.fill(node, sample, sample.head.sha)
-            assert {one.what for one in hub.requests()} == {"resolve"}
+            assert {one.what for one in beside_git(hub)} == {"resolve"}
 
     def test_a_ref_is_believed_for_a_while(
         self, sample: Sample, hub: HubSim, tmp_path: Path
