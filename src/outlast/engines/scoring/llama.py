@@ -13,10 +13,10 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from outlast.core.cancel import Cancel
+from outlast.core.closing import Closing
 from outlast.core.errors import EndlessTemplateError, EngineError
 from outlast.engines.base import ChatMessage
 from outlast.engines.llama import LlamaOptions, serve
@@ -43,7 +43,7 @@ computes with other kernels than a step does."""
 _log = logging.getLogger(__name__)
 
 
-class LlamaScorer:
+class LlamaScorer(Closing):
     """Implements :class:`~outlast.engines.scoring.base.Scorer`."""
 
     def __init__(
@@ -136,17 +136,6 @@ class LlamaScorer:
 
     def close(self) -> None:
         self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _complete(
         self, body: Mapping[str, Any], cancel: Cancel

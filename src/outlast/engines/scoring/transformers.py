@@ -2,10 +2,10 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from outlast.core.cancel import Cancel
+from outlast.core.closing import Closing
 from outlast.core.errors import EngineError
 from outlast.engines.base import ChatMessage
 from outlast.engines.process import Worker
@@ -19,7 +19,7 @@ _AT_ONCE: Final = 64
 """Tokens of an answer of the worker. A guess: with 1,024 likeliest of each, 3 MB."""
 
 
-class TransformersScorer:
+class TransformersScorer(Closing):
     """Implements :class:`~outlast.engines.scoring.base.Scorer`."""
 
     def __init__(self, worker: Worker, facts: Mapping[str, Any]) -> None:
@@ -64,17 +64,6 @@ class TransformersScorer:
 
     def close(self) -> None:
         self._worker.stop(grace=0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, body: Mapping[str, Any], cancel: Cancel) -> Mapping[str, Any]:
         self._number += 1

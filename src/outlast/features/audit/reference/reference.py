@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from outlast.core.cancel import Cancel
+from outlast.core.closing import Closing
 from outlast.core.errors import EngineError
 from outlast.engines.base import ChatMessage
 from outlast.engines.choose import LLAMA
@@ -48,7 +48,7 @@ class ReferenceOptions:
     scratch: Path | None = None
 
 
-class Reference:
+class Reference(Closing):
     """Scores text by the weights of a revision. What was computed before is not computed again,
     and an engine starts with the first text that is new; besides the one of :data:`OWN`, one
     changed model at most is loaded at a time.
@@ -133,17 +133,6 @@ class Reference:
         """Ends the engines. May be called again."""
         for name in list(self._open):
             self._open.pop(name)[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _question(self, change: str, **asked: Any) -> dict[str, Any]:
         choice = self._prepared.choice
