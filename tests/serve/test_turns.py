@@ -1,9 +1,11 @@
-"""New connections begin a few of an address in each round of the event loop, so that a client with
-many of them keeps the others waiting for a round, and not for all of its own.
+"""New connections begin a few in each round of the event loop, and fewer of an address, so that a
+client with many of them keeps the others waiting for a round, and not for all of its own. So do
+those end that are closed together.
 """
 
 import asyncio
 import socket
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,7 @@ from outlast.server.http.listening import keep_waiting
 from outlast.server.tuning import TUNING
 
 AT_ONCE = 3
+ALL_AT_ONCE = 5
 GREEDY, MODEST = "127.0.0.2", "127.0.0.3"
 
 
@@ -59,7 +62,13 @@ def gate(most: int = 100) -> Connections:
         lambda _: None,
         stall=1.0,
         body=1,
-        tuning=replace(TUNING, begun_at_once=AT_ONCE),
+        tuning=replace(
+            TUNING,
+            begun_at_once=ALL_AT_ONCE,
+            begun_of_one=AT_ONCE,
+            sweep_every=0.0,
+            dropped_at_once=AT_ONCE,
+        ),
     )
 
 
@@ -89,6 +98,39 @@ def test_each_address_begins_a_few_in_a_round() -> None:
         assert reading(arrive(door, GREEDY, 1)) == 0
         await asyncio.sleep(0)
         assert reading(many) == len(many)
+
+    asyncio.run(run())
+
+
+def test_so_do_many_addresses_in_turn() -> None:
+    async def run() -> None:
+        door = gate()
+        each = [arrive(door, f"127.0.1.{n}", 2) for n in range(6)]
+        begun = []
+        for _ in range(3):
+            await asyncio.sleep(0)
+            begun.append([reading(transports) for transports in each])
+        assert begun == [[2, 2, 1, 0, 0, 0], [2, 2, 1, 2, 2, 1], [2, 2, 2, 2, 2, 2]]
+
+    asyncio.run(run())
+
+
+def test_what_is_of_no_use_ends_a_few_in_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        door = gate()
+        many = arrive(door, GREEDY, 3 * AT_ONCE + 1)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        later = time.monotonic() + TUNING.first_request + 1
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: later)
+            sweep = asyncio.create_task(door.sweep())
+            closed = []
+            for _ in range(6):
+                await asyncio.sleep(0)
+                closed.append(sum(transport.closed for transport in many))
+        sweep.cancel()
+        assert sorted({*closed}) == [0, 3, 6, 9, 10]
 
     asyncio.run(run())
 

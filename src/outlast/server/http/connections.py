@@ -61,7 +61,7 @@ class Connections:
         is the most that a request's may have.
         """
         self.make = make
-        self.head, self.body = tuning.head, body
+        self.head, self.body, self.received = tuning.head, body, tuning.received
         self._most = most
         self._count = count
         self._stall = stall
@@ -70,7 +70,7 @@ class Connections:
         """In the order in which they came."""
         self._of: dict[str, set[_Connection]] = {}
         self._by_protocol: dict[asyncio.BaseProtocol, _Connection] = {}
-        self._turns = _Turns(tuning.begun_at_once)
+        self._turns = _Turns(tuning.begun_at_once, tuning.begun_of_one)
 
     def __call__(self) -> asyncio.BaseProtocol:
         return _Connection(self)
@@ -149,47 +149,58 @@ class Connections:
         """Closes connections that are of no use any more, again and again."""
         while True:
             await asyncio.sleep(self._tuning.sweep_every)
-            now = time.monotonic()
+            now, dropped = time.monotonic(), 0
             for connection in list(self._open):
-                self._look(connection, now)
+                if connection in self._open and self._is_of_no_use(connection, now):
+                    connection.drop()
+                    dropped += 1
+                    if dropped % self._tuning.dropped_at_once == 0:
+                        await asyncio.sleep(0)  # clients that came together end together
 
-    def _look(self, connection: "_Connection", now: float) -> None:
-        """Drops a client of which no request came, or that has read nothing of its pending answers
-        for too long. Answers with files have a limit of their own.
+    def _is_of_no_use(self, connection: "_Connection", now: float) -> bool:
+        """Whether no request came of a client, or it has read nothing of its pending answers for
+        too long. Answers with files have a limit of their own.
         """
         tuning = self._tuning
         if not connection.works:
             patience = tuning.first_request if connection.owes_request else tuning.keep_alive
             if now - connection.since > patience:
                 _log.debug("a connection of %s is closed: no request came", connection.asker)
-                connection.drop()
-                return
+                return True
         if connection.stuck(now) > self._stall:
             _log.debug("%s takes no byte of its answers, and is dropped", connection.asker)
-            connection.drop()
+            return True
+        return False
 
 
 class _Turns:
-    """Lets new connections begin: where an asker has many, a few in each round of the event loop.
+    """Lets new connections begin, a few in each round of the event loop, and of one asker fewer.
     Their first requests, all read in one round, would keep all other clients waiting.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
+    def __init__(self, at_once: int, of_one: int) -> None:
+        self._at_once, self._of_one = at_once, of_one
         self._waiting: dict[str, deque[_Connection]] = {}
+        """Whoever is first here has waited for longest since one of its own began."""
 
     def wait(self, connection: "_Connection") -> None:
-        """It begins in the next round, or as soon as those of its asker before it have begun."""
+        """It begins in the next round, or as soon as those before it have begun."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._begin)
         self._waiting.setdefault(connection.asker, deque()).append(connection)
 
     def _begin(self) -> None:
-        for asker, queue in list(self._waiting.items()):
-            for _ in range(min(self._at_once, len(queue))):
+        left = self._at_once
+        for asker in list(self._waiting):
+            queue = self._waiting.pop(asker)
+            count = min(self._of_one, left, len(queue))
+            for _ in range(count):
                 queue.popleft().begin()
-            if not queue:
-                del self._waiting[asker]
+            left -= count
+            if queue:
+                self._waiting[asker] = queue
+            if not left:
+                break
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._begin)
 
@@ -279,6 +290,8 @@ class _Connection(asyncio.Protocol):
         self.since = time.monotonic()
         self.inner = self._gate.protocol_of(self)
         self.inner.connection_made(self._transport)
+        if hasattr(self._transport, "max_size"):
+            self._transport.max_size = self._gate.received
         self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:

@@ -18,12 +18,15 @@ from outlast.server.http.connections import Connections, asker_of, places
 from outlast.server.http.hosts import Hosts
 from outlast.server.http.log import log_line, quiet_logger
 from outlast.server.http.memory import Memory
+from outlast.server.http.queries import hold_body, release_body
 from outlast.server.http.replies import closing, error_reply, failure
 from outlast.server.tuning import TUNING, ServerTuning
 
 # The library puts its version and Python's into each answer, also into those that it makes itself.
 vars(web_response)["SERVER_SOFTWARE"] = "outlast"
 
+_NEVER = 1e6
+"""Seconds. `Connections` closes idle ones long before; the library would close many at once."""
 _MARGIN = 64
 """Bytes of a request's head that are no field and no path, and some to spare."""
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -107,6 +110,7 @@ async def listening(
         del handler
         gate.heard(request.protocol, _head(request), request.content_length or 0)
         ASKER.set(asker_of(request.remote))
+        hold_body(request, tuning)
         try:
             refusal = hosts.refusal(request) if hosts is not None else None
             if refusal is None and request.can_read_body and request.content_length is None:
@@ -117,6 +121,7 @@ async def listening(
                 refused(request, refusal)
             return refusal
         finally:
+            release_body(request)
             gate.answered(request.protocol)
 
     application = web.Application(client_max_size=bounds.body, middlewares=[handle])
@@ -125,7 +130,7 @@ async def listening(
     runner = web.AppRunner(
         application,
         access_log=None,
-        keepalive_timeout=tuning.keep_alive,
+        keepalive_timeout=_NEVER,
         shutdown_timeout=tuning.shutdown if bounds.grace is None else bounds.grace,
         handle_signals=False,
         logger=quiet_logger(level),

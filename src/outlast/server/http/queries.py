@@ -52,6 +52,20 @@ def read_query(request: web.Request) -> dict[str, str]:
     return {**request.query, ORIGIN: origin}
 
 
+def hold_body(request: web.Request, tuning: ServerTuning) -> None:
+    """A long body waits at its sender until it is read or refused: those of many clients, taken
+    in before their turns, would keep the event loop from all others.
+    """
+    if (request.content_length or 0) > tuning.written and request.transport is not None:
+        request.transport.pause_reading()
+
+
+def release_body(request: web.Request) -> None:
+    """It may come now."""
+    if request.transport is not None:
+        request.transport.resume_reading()
+
+
 async def read_body(request: web.Request, limit: int, lease: Lease, tuning: ServerTuning) -> bytes:
     """The body of a request, of up to `limit` bytes. The lease grows with what came, so announcing
     a body takes nothing. Raises :class:`UsageError` where it does not come in time,
@@ -66,6 +80,7 @@ async def read_body(request: web.Request, limit: int, lease: Lease, tuning: Serv
             raise web.HTTPRequestEntityTooLarge(limit, len(data))
         lease.more(len(data))
         return data
+    release_body(request)
     body = bytearray()
     try:
         async with asyncio.timeout(tuning.body_timeout):

@@ -28,6 +28,7 @@ from outlast.features.gateway.upstream.clock import Clock
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.server.http.listening import Bounds, listening_on
 from outlast.server.http.log import log_line
+from outlast.server.http.queries import release_body
 
 _BODY: Final = 64 * 1024 * 1024
 _BOUNDS: Final = Bounds(body=_BODY, connections=4096, stall=3600.0, grace=0.5)
@@ -55,6 +56,7 @@ class Inner:
         return web.Response(status=404)
 
     async def _engine(self, request: web.Request, path: str) -> web.StreamResponse:
+        release_body(request)
         try:
             question = _decode(await request.read())
         except (msgspec.DecodeError, ValueError):
