@@ -222,12 +222,17 @@ class Concurrency:
         file = self._files.get(key)
         if file is None:
             return False
-        if waiting.count(key) >= (1 if file.window.cautious else self._tuning.unanswered):
+        one_by_one = file.window.cautious or file.refusals > self._tuning.file_probes
+        if waiting.count(key) >= (1 if one_by_one else self._tuning.unanswered):
             return None
         most = file.window.size if file.answered else 1
         if file.under_way >= most:
             return None
-        tries = self._window.tries_more(len(self._live)) or file.window.tries_more(file.under_way)
+        more_of_all = self._window.tries_more(len(self._live))
+        more_of_file = file.window.tries_more(file.under_way)
+        if (more_of_all and waiting) or (more_of_file and key in waiting):
+            return None
+        tries = more_of_all or more_of_file
         return None if tries and file.refusals > self._tuning.file_probes else False
 
     def _next_solo(self, now: float) -> str | None:
