@@ -239,7 +239,7 @@ def gguf(root: Path) -> Case:
 
 @case
 def many_tiny_tensors(root: Path) -> Case:
-    tensors = {f"layers.{n}.scale": Tensor("BF16", (96,), bf16(n, 96)) for n in range(40_000)}
+    tensors = {f"layers.{n}.scale": Tensor("BF16", (320,), bf16(n, 320)) for n in range(12_000)}
     data = packed(root / NAME, tensors)
     return Case({NAME: data}, {NAME: Form.CAPSULE})
 
