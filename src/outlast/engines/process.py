@@ -122,8 +122,8 @@ class Worker:
             if NAMESPACE in self.sealed_by:
                 self._counters = os.open(f"/proc/{self._process.pid}/net/dev", os.O_RDONLY)
             return ready
-        # It ends by itself, and its last words are still on their way.
-        self.stop()
+        # It ends by itself, and its last words, which tell why, are still on their way.
+        self.stop(grace=self._tuning.last_words_seconds)
         raise EngineError(str(event.get("failed")), hint=str(event.get("hint", "")))
 
     def socket_path(self, name: str) -> str:

@@ -21,6 +21,9 @@ class Tuning:
     """Until a worker that was asked to end an answer is killed. A guess: a token takes less."""
     grace_seconds: float = 2.0
     """Until a worker that was asked to end is killed. A guess."""
+    last_words_seconds: float = 30.0
+    """The same for one that could not load its model: it ends by itself once its log, which tells
+    why, is written. Guess: a machine with ten times as much to do as it can."""
     poll_seconds: float = 0.1
     """Between two looks at a cancel token while a worker is silent. A guess: a person who presses
     Ctrl-C does not notice it."""
