@@ -73,11 +73,9 @@ def test_a_projector_is_not_a_model(parts: Parts, tmp_path: Path) -> None:
 
 
 def test_a_missing_tensor(parts: Parts, tmp_path: Path) -> None:
-    """The reason is the last that the worker logs, however impatient we are with one that ends."""
-    impatient = replace(OPTIONS, tuning=Tuning(grace_seconds=0))
     bad = Parts(parts.pairs, parts.tensors[1:], parts.data).write(tmp_path / "bad")
     with pytest.raises(EngineError, match=r"cannot load .*tensor") as caught:
-        open_and_close(bad, options=impatient)
+        open_and_close(bad)
     assert "verify" in caught.value.hint
 
 

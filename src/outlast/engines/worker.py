@@ -68,7 +68,7 @@ def work(load: Callable[[Json], Runner]) -> None:
         runner = load(order["config"])
     except RefusedError as error:
         emit({"failed": str(error), "hint": error.hint})
-        os._exit(1)
+        sys.exit(1)  # in an orderly way: what a thread of the engine still logs tells why
     # The engine may have set handlers of its own.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     requests: queue.SimpleQueue[Json] = queue.SimpleQueue()
