@@ -1,6 +1,7 @@
 """A bundle in the folder of a static web server."""
 
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +65,8 @@ class WebParts:
         self._tuning = tuning
         self._lock = threading.Lock()
         self._idle: list[_Cursor] = []
+        # Bundles are not closed: what is read no further ends with the last who could read on.
+        weakref.finalize(self, _close_all, self._idle).atexit = False
 
     def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         cursor = self._cursor(place)
@@ -111,6 +114,11 @@ class WebParts:
                     return
                 old = self._idle.pop(0)
         old.reader.close()
+
+
+def _close_all(cursors: list[_Cursor]) -> None:
+    while cursors:
+        cursors.pop().reader.close()
 
 
 def _fill(reader: RangeReader, buffer: memoryview) -> bool:
