@@ -2,12 +2,14 @@
 PYTHON ?= python3
 MINUTES ?= 30
 # Tests wait more than they compute: JOBS may be more than there are cores.
-JOBS ?= 5
+JOBS ?= 6
 SEED ?= $(shell date +%s)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
+TOOLS := requirements/build.txt
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 CARRIED := src/outlast/features/bundle/carried/requirements.txt
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p sim sources store)
@@ -40,10 +42,14 @@ help:
 
 setup: $(READY)
 
-$(READY): $(LOCK) pyproject.toml $(wildcard native/*)
+# The kernels are compiled while all else is installed. Of that a third is ever imported, and Python
+# compiles it then.
+$(READY): $(LOCK) $(TOOLS) pyproject.toml $(wildcard native/*)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK)
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(INSTALL) --require-hashes -r $(TOOLS)
+	@$(INSTALL) --no-deps --no-build-isolation -e . & kernels=$$!; \
+	$(INSTALL) --require-hashes -r $(LOCK) || exit 1; \
+	wait $$kernels
 	touch $(READY)
 
 demo: $(READY)
@@ -133,6 +139,9 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-package outlast pyproject.toml --extra run --group build --group demo \
 		--group test --group lint --output-file $(LOCK)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --constraint $(LOCK) --no-emit-package outlast --group build \
+		--output-file $(TOOLS)
 	echo pip | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --constraint $(LOCK) --no-emit-package outlast \
 		pyproject.toml - --extra run --output-file $(CARRIED)
