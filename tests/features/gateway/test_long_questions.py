@@ -17,7 +17,7 @@ def test_a_long_prompt_comes_through(tmp_path: Path) -> None:
     question = EngineQuestion("nothing/here", body={"prompt": "word " * 400_000})
     body = msgspec.json.encode(question)
     head = f"POST {ASK} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    inner = Inner(lambda: b"{}", lambda: b"", engines=None, models=dict)
+    inner = Inner(lambda: b"{}", lambda: b"", lambda: None, engines=None, models=dict)
 
     async def run() -> bytes:
         async with inner_socket(tmp_path, 1, 0, inner):

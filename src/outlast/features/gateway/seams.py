@@ -164,6 +164,11 @@ class Accounts(Protocol):
     def release(self, reservation: Any) -> None:
         """Gives all of the estimate back: nothing was spent."""
 
+    def write(self) -> None:
+        """Writes what was settled and waits for that. Called on a thread. Raises
+        :class:`~outlast.core.errors.StorageError`.
+        """
+
 
 class Prices(Protocol):
     """What targets cost."""

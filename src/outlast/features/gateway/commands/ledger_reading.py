@@ -13,6 +13,7 @@ from outlast.features.gateway.accounts.database import MADE
 from outlast.features.gateway.accounts.keys import UserKeys
 from outlast.features.gateway.accounts.ledger import LedgerRow
 from outlast.features.gateway.accounts.tables import FILE, OperatorTables, read_tables
+from outlast.features.gateway.processes.sockets import write_ledger
 from outlast.store.disk import is_named
 
 _FIRST: Final = "0001-01-01"
@@ -52,9 +53,12 @@ def tables_of(run: Session, file: Path | None) -> OperatorTables:
 
 
 def rows_of(run: Session, since: dt.date | None, until: dt.date | None) -> list[LedgerRow]:
-    """The rows of these days; none where no gateway ever ran."""
+    """The rows of these days, also of what gateways that run have not written yet; none where no
+    gateway ever ran.
+    """
     if not is_named(run.config.home / FOLDER / MADE):
         return []
+    write_ledger(run.config.home)
     with GatewayAccounts(run.config.home) as accounts:
         first = _FIRST if since is None else since.isoformat()
         return accounts.usage(first, (until or dt.date.max).isoformat())

@@ -15,6 +15,9 @@ from outlast.node.private_socket import make_folder, private_socket, sweep
 from outlast.node.status_client import UnixConnection
 
 FOLDER: Final = "gateways"
+WRITE_PATH: Final = "/ledger/write"
+_WRITING: Final = 5.0
+"""Seconds that a gateway may take for it."""
 _NAME: Final = re.compile(r"([0-9]{1,10})\.([0-9]{1,3})\.sock\Z")
 
 
@@ -53,13 +56,22 @@ def listening_at(home: Path, group: int, number: int) -> Iterator[socket.socket]
         yield sock
 
 
-def read(path: Path, what: str, most: int, seconds: float) -> bytes:
-    """The answer to ``GET what``, of at most `most` bytes. Raises OSError and
+def write_ledger(home: Path) -> None:
+    """Lets all gateways of an archive write what they have not written yet. One that cannot is left
+    aside: it writes when it can.
+    """
+    for place in places(home):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            read(place.path, WRITE_PATH, 0, _WRITING, method="POST")
+
+
+def read(path: Path, what: str, most: int, seconds: float, *, method: str = "GET") -> bytes:
+    """The answer to what is asked for, of at most `most` bytes. Raises OSError and
     :class:`http.client.HTTPException`.
     """
     connection = UnixConnection(path, seconds)
     try:
-        connection.request("GET", what)
+        connection.request(method, what)
         response = connection.getresponse()
         data = response.read(most + 1)
         if response.status != 200 or len(data) > most:

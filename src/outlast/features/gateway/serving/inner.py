@@ -2,6 +2,7 @@
 processes; and the engines of the archive's models, which the first process has for all.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from outlast.core.errors import StorageError
 from outlast.features.gateway.local.engines import LocalEngines
 from outlast.features.gateway.local.forwarded import (
     ASK,
@@ -21,7 +23,7 @@ from outlast.features.gateway.local.forwarded import (
     SaidFault,
     said_origin,
 )
-from outlast.features.gateway.processes.sockets import listening_at
+from outlast.features.gateway.processes.sockets import WRITE_PATH, listening_at
 from outlast.features.gateway.processes.status import METRICS_PATH, STATUS_PATH
 from outlast.features.gateway.routes.values import LocalModel
 from outlast.features.gateway.upstream.clock import Clock
@@ -37,10 +39,13 @@ _decode: Final = msgspec.json.Decoder(EngineQuestion).decode
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What the socket answers with. `models`: those of the archive that routes name, by name."""
+    """What the socket answers with. `write` writes the ledger, on a thread; `models`: those of the
+    archive that routes name, by name.
+    """
 
     status: Callable[[], bytes]
     metrics: Callable[[], bytes]
+    write: Callable[[], None]
     engines: LocalEngines | None
     models: Callable[[], dict[str, LocalModel]]
 
@@ -51,9 +56,18 @@ class Inner:
             return web.Response(body=self.status(), content_type="application/json")
         if request.method == "GET" and path == METRICS_PATH:
             return web.Response(body=self.metrics())
+        if request.method == "POST" and path == WRITE_PATH:
+            return await self._write_ledger()
         if request.method == "POST" and path in {ASK, READY}:
             return await self._engine(request, path)
         return web.Response(status=404)
+
+    async def _write_ledger(self) -> web.Response:
+        try:
+            await asyncio.to_thread(self.write)
+        except StorageError:
+            return web.Response(status=503)
+        return web.Response()
 
     async def _engine(self, request: web.Request, path: str) -> web.StreamResponse:
         release_body(request)

@@ -30,6 +30,9 @@ class OpenAccounts:
     def release(self, reservation: None) -> None:
         del reservation
 
+    def write(self) -> None:
+        """Nothing waits."""
+
 
 class UnknownPrices:
     """Implements :class:`~outlast.features.gateway.seams.Prices`."""

@@ -173,6 +173,7 @@ async def _serve(
         inner = Inner(
             lambda: status_of(gateway, desk, url),
             gateway.figures,
+            parts.accounts.write,
             engines if isinstance(engines, LocalEngines) else None,
             lambda: {str(model.model): model for model in house.routes.local_models},
         )

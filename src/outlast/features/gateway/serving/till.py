@@ -70,6 +70,9 @@ class Till:
     def release(self, reservation: Reservation) -> None:
         self._accounts.release(reservation)
 
+    def write(self) -> None:
+        self._accounts.flush()
+
     def money(
         self, provider: str, model: str, prompt_tokens: int, completion_tokens: int
     ) -> int | None:
