@@ -1,6 +1,7 @@
 """A base is tuned on ten lines; the adapter answers otherwise, and its lineage is shown.
 
-Only where the extra `tune` is installed: torch alone is larger than all else that the demo needs.
+What the extra `tune` needs is larger than all else in the demo. Where it is not installed, an
+environment has it that is made once, beside those of the tests' clients.
 """
 
 import importlib.util
@@ -9,10 +10,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from demo.story import require, say
+from tests.clients.envs import EnvUnavailableError, ensure
+from tests.engines.torch_env import packages_of
 
 _NEEDED: Final = ("torch", "transformers", "peft", "gguf")
 _ADAPTER: Final = "me/keeper"
@@ -39,21 +43,22 @@ _LIMITS: Final = ("--temperature", "0", "--max-tokens", "12", "--json")
 
 def learned(home: Path, folder: Path, model: str) -> list[tuple[str, str]]:
     """The scene, with the archive in `home` that has `model`; its line of the demo's table."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        say(f"    left out: {', '.join(missing)} are not installed (pip install '.[tune]')")
+    environment = _environment(home)
+    if environment is None:
         return []
     started = time.monotonic()
     rows = folder / "keeper.jsonl"
     rows.write_text("".join(map(_line, _ASKED)))
-    before = _said(home, model)
-    out = _outlast(home, "tune", model, "--data", str(rows), "--out", _ADAPTER, *_SMALL, "--json")
+    before = _said(environment, model)
+    out = _outlast(
+        environment, "tune", model, "--data", str(rows), "--out", _ADAPTER, *_SMALL, "--json"
+    )
     tuned = json.loads(out.splitlines()[-1])
-    after = _said(home, _ADAPTER)
+    after = _said(environment, _ADAPTER)
     say(f"    > {_QUESTION}\n    base: {before}\n    with the adapter: {after}")
     require(tuned["after"] < 0.9 * tuned["before"], "it learned more than the rows themselves")
     require(before != after, "the adapter answers otherwise")
-    shown = _outlast(home, "show", _ADAPTER).splitlines()
+    shown = _outlast(environment, "show", _ADAPTER).splitlines()
     at = next(place for place, line in enumerate(shown) if line.startswith("lineage"))
     for line in shown[at : at + 4]:
         say(f"    | {line}")
@@ -67,16 +72,32 @@ def _line(question: str) -> str:
     return json.dumps(row) + "\n"
 
 
-def _said(home: Path, model: str) -> str:
-    out = _outlast(home, "run", model, _QUESTION, *_LIMITS)
+def _environment(home: Path) -> dict[str, str] | None:
+    """That of commands on the archive in `home`, which find what tuning needs; None where it cannot
+    be had.
+    """
+    found = dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0")
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        say(f"    {', '.join(missing)} are not installed: an environment has them, made once")
+        try:
+            found["PYTHONPATH"] = str(packages_of(ensure("transformers")))
+        except EnvUnavailableError as error:
+            say(f"    left out: {str(error).splitlines()[-1]}")
+            return None
+    return found
+
+
+def _said(environment: Mapping[str, str], model: str) -> str:
+    out = _outlast(environment, "run", model, _QUESTION, *_LIMITS)
     return " ".join(str(json.loads(out.splitlines()[-1])["text"]).split())
 
 
-def _outlast(home: Path, *arguments: str) -> str:
+def _outlast(environment: Mapping[str, str], *arguments: str) -> str:
     say(f"    $ outlast {' '.join(arguments)}")
     done = subprocess.run(
         [sys.executable, "-m", "outlast", *arguments],
-        env=dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0"),
+        env=environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
