@@ -12,6 +12,7 @@ from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.options.late_group import LateGroup
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
+from outlast.core import core_dumps
 from outlast.features.gateway.accounts.prices import PriceBook
 from outlast.features.gateway.commands.documents import ServingGatewayDocument
 from outlast.features.gateway.commands.shared import (
@@ -136,6 +137,7 @@ def gateway(
     if ctx.invoked_subcommand is not None:
         return None
     host, port = host_and_port(listen, _PORT)
+    core_dumps.forbid()  # one would have keys and prompts in it
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
         config = run.config.answering_to(hosts)
         routes = routes_of(run, routes_file)
