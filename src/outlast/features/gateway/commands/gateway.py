@@ -12,7 +12,7 @@ from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.options.late_group import LateGroup
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
-from outlast.core import core_dumps
+from outlast.features.gateway import core_dumps
 from outlast.features.gateway.accounts.prices import PriceBook
 from outlast.features.gateway.commands.documents import ServingGatewayDocument
 from outlast.features.gateway.commands.shared import (
