@@ -74,6 +74,10 @@ class LedgerRow:
             self.certain,
         )
 
+    def plus(self, other: "LedgerRow") -> "LedgerRow":
+        """Both together, under the names of this one."""
+        return LedgerRow(*self.origin, *_sum(self.amounts, other.amounts))
+
     @property
     def amounts(self) -> "_Amounts":
         """What is summed up over the rows of one origin."""
