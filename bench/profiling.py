@@ -2,7 +2,8 @@
 
 A sampling profiler (py-spy) looks 200 times a second at the stacks of all threads that run, those
 of native code included. Samples are counted by the innermost function of outlast on the stack, and
-by the library in which the thread was.
+by the library in which the thread was. It takes some threads that wait for a lock for running ones:
+their samples are left out.
 """
 
 import contextlib
@@ -22,6 +23,8 @@ from bench.stage import Stage
 _RATE = "200"
 _SHOWN = 10
 _SECONDS = 60.0
+_WAITS = ("PyThread_acquire_lock_timed", "pthread_cond_timedwait", "pthread_cond_wait")
+"""Functions in which a thread waits: for a lock, or for its turn in the interpreter."""
 Profile = Mapping[str, float]
 """By place, the share of the samples."""
 
@@ -83,6 +86,8 @@ def _read(output: Path) -> Profile:
     counts: Counter[str] = Counter()
     for line in output.read_text(errors="replace").splitlines():
         stack, _, count = line.rpartition(" ")
+        if any(name in stack for name in _WAITS):
+            continue
         counts[_place(stack.split(";"))] += int(count)
     output.unlink()
     total = counts.total()

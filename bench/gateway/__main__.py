@@ -22,6 +22,7 @@ from bench.gateway import contestants
 from bench.gateway.contestants import CHATS, Route, Running
 from bench.gateway.load import HOW_TO_GET_WRK, Asker, Door, rate, wrk_program
 from bench.gateway.provider import MODEL, canned, nginx_proxy, paced
+from bench.gateway.withdrawn import withdrawn
 from bench.hub import HOW_TO_GET_NGINX, free_port, nginx_program
 from bench.process import BenchError
 from bench.rows import (
@@ -318,6 +319,7 @@ _CASES: Final[dict[str, Callable[[Rig], list[Row]]]] = {
     "chunks": chunks,
     "dead": dead,
     "stall": stall,
+    "withdrawn": lambda rig: withdrawn(rig.folder, rig.pairs),
     "weight": weight,
     "accounts": accounts,
     "processes": processes,

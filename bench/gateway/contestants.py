@@ -16,16 +16,21 @@ from bench.hub import free_port
 from bench.process import BenchError, Server, clean_environment
 
 CHATS: Final = "/v1/chat/completions"
+CONTEXT: Final = 512
+"""Tokens of the engine of an archived model."""
 _START: Final = 600.0
 """Seconds. Guess: LiteLLM imports for half a minute, on a busy machine for some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A model's name, and the base URLs of the providers that are asked in turn."""
+    """A model's name, the base URLs of the providers that are asked in turn, and the archived model
+    that is asked last; "": none.
+    """
 
     model: str
     urls: Sequence[str]
+    archived: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,16 @@ class Running:
 
 @contextlib.contextmanager
 def outlast(
-    folder: Path, routes: Sequence[Route], *, first_token: float = 30.0, workers: int = 1
+    folder: Path,
+    routes: Sequence[Route],
+    *,
+    first_token: float = 30.0,
+    workers: int = 1,
+    home: Path | None = None,
 ) -> Iterator[Running]:
-    """`outlast gateway` with these routes; `first_token` is its patience in seconds."""
+    """`outlast gateway` with these routes; `first_token` is its patience in seconds, `home` its
+    archive (None: an empty one).
+    """
     folder.mkdir(parents=True)
     lines = ["[gateway]", f"first-token = {first_token}"]
     for route in routes:
@@ -58,12 +70,15 @@ def outlast(
             name = f"{route.model}-{number}"
             names.append(f"{name}:bench-1")
             lines += [f'[endpoints."{name}"]', f'url = "{url}"', "hosted = true"]
+        if route.archived:
+            names.append(f"archive:{route.archived}")
+            lines += [f'[archive."{route.archived}"]', f"context = {CONTEXT}", "threads = 1"]
         lines += [f'[routes."{route.model}"]', f"targets = {json.dumps(names)}"]
     path = folder / "gateway.toml"
     path.write_text("\n".join(lines) + "\n")
     port = free_port()
     command: list[str | Path] = [sys.executable, "-m", "outlast", "gateway", "--routes", path]
-    command += ["--listen", f"127.0.0.1:{port}", "--home", folder / "home"]
+    command += ["--listen", f"127.0.0.1:{port}", "--home", home or folder / "home"]
     if workers > 1:
         command += ["--processes", str(workers)]
     with _running(command, folder, port, "/healthz") as server:

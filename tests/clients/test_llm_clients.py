@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from outlast.store.archive import Archive
 from tests.campaign import in_torture
+from tests.cli.call import inside
 from tests.clients.run import client_env, run_driver
 from tests.features.gateway.dialects.door import NOTE, Door
 from tests.features.gateway.gateways import gateway
+from tests.gguf_cut import small_smollm2
 from tests.ports import free_port
 from tests.providersim import Fault, ProviderSim, answer_text
+from tests.realweights import WeightsUnavailableError
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 TOKENS = 6
@@ -175,3 +179,48 @@ def test_litellm_as_a_client(sim: ProviderSim, tmp_path: Path) -> None:
     with Door(sim) as door:
         (result,) = drive("litellm", door.root, tmp_path, ["litellm_chat"])
     assert result == {"value": [TEXT, TEXT, TEXT]}
+
+
+ENGINE = ["chat_stream", "chat_async", "response_whole", "message_whole", "message_async"]
+
+
+@in_campaigns
+def test_clients_of_the_embedded_engine(tmp_path: Path) -> None:
+    """Through the gateway: the hosted target is dead, and a model of the archive answers. It says
+    nonsense, so what is looked at is that each client takes it for whole answers.
+    """
+    pytest.importorskip("xllamacpp")
+    try:
+        weights = small_smollm2(tmp_path)
+    except WeightsUnavailableError as error:
+        pytest.skip(str(error))
+    inside("add", weights, "--as", "me/model", "--form", "plain", home=tmp_path).ok()
+    text = f"""
+[endpoints.dead]
+url = "http://127.0.0.1:{free_port()}/v1"
+[archive."me/model"]
+threads = 1
+context = 256
+[routes.sim-model]
+targets = ["dead:any", "archive:me/model"]
+first-token = 120
+"""
+    with Archive(tmp_path / "archive") as archive, gateway(tmp_path, text, archive=archive) as door:
+        root = f"http://127.0.0.1:{door.port}"
+        results = drive("llm", root, tmp_path, ENGINE)
+        results += drive("litellm", root, tmp_path, ["litellm_chat"])
+    assert not [result for result in results if "error" in result], results
+    streamed, late, response, message, told, others = (result["value"] for result in results)
+    said, finish, _, (note,) = streamed
+    assert said
+    assert finish in {"stop", "length"}
+    assert note["target"] == "archive:me/model"
+    assert note["passed"] == [{"target": "dead:any", "reason": "unreachable"}]
+    assert late
+    assert response[0]
+    assert response[1] in {"completed", "incomplete"}
+    assert message[0]
+    assert message[1] in {"end_turn", "max_tokens"}
+    assert 0 < message[2] <= 99
+    assert told
+    assert all(others)

@@ -48,6 +48,26 @@ class TestConnections:
                 length = int(reply.headers["content-length"])
                 assert len(reply.body) == (0 if method == "HEAD" else length)
 
+    def test_a_client_may_wait_for_the_word_to_send_its_body(self, served: Served) -> None:
+        """As curl does with large ones."""
+        body = b"paths=config.json&expand=false"
+        path = f"/api/models/{MODEL}/paths-info/main"
+        with Wire(served.url) as wire:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: {wire.host}\r\nExpect: 100-Continue\r\n"
+                f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}"
+            )
+            wire.send(head.encode() + b"\r\n\r\n")
+            assert wire.reply().status == 100
+            wire.send(body)
+            reply = wire.reply()
+            assert reply.status == 200
+            assert b"config.json" in reply.body
+            wire.ask(FILE)
+            assert wire.reply().body == CONFIG
+        refused = raw(served, f"GET {FILE} HTTP/1.1\r\nHost: [::]\r\nExpect: tea\r\n\r\n".encode())
+        assert refused.status == 417
+
     def test_requests_may_be_sent_before_answers_are_read(self, served: Served) -> None:
         with Wire(served.url) as wire:
             for n in range(20):

@@ -178,8 +178,9 @@ def test_adapters_share_the_engine_of_their_base(
     more = """
 [routes.facts]
 targets = ["archive:me/model+me/facts"]
-[routes.other]
-targets = ["archive:me/model+me/other"]
+[routes."me/model"]
+targets = ["cloud:big", "archive:me/model"]
+adapters = ["me/facts", "me/other"]
 [routes.alone]
 targets = ["archive:me/model"]
 """
@@ -189,7 +190,7 @@ targets = ["archive:me/model"]
         def says(route: str) -> Answer:
             return caller.chat(model=route, max_tokens=4, temperature=0)
 
-        alone, facts = says("alone"), says("facts")
+        alone, facts = says("alone"), says("me/model+me/facts")
         assert len(engines()) == 1
         assert alone.status == facts.status == 200
         word = [one.json["choices"][0]["message"]["content"] for one in (alone, facts)]
@@ -197,9 +198,12 @@ targets = ["archive:me/model"]
         assert facts.json["outlast"]["target"] == "archive:me/model+me/facts"
         assert re.fullmatch("sha256:[0-9a-f]{64}", facts.headers["X-Outlast-Adapter"])
         assert "X-Outlast-Adapter" not in alone.headers
+        assert says("facts").json["choices"][0]["message"]["content"] == word[1]
         # It does not say what it was made for: that is refused, and the others answer.
-        refused = says("other")
+        refused = says("me/model+me/other")
         assert refused.status == 502
         assert "archive:me/model+me/other: engine" in refused.json["error"]["message"]
         assert says("alone").status == 200
+        assert says("me/model+me/another").status == 404
         assert len(engines()) == 1
+        assert cloud.asked == []  # what has no adapter never answers for one

@@ -5,13 +5,14 @@ import http.client
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.cli.call import inside
 from tests.features.gateway.gateways import Answer, Caller
+from tests.features.gateway.test_bans import CANARY
 from tests.features.gateway.upstream import Provider, providers
 from tests.warm.calls import finish, start
 from tests.warm.client import Child
@@ -34,8 +35,10 @@ def _write(home: Path, a: Provider, b: Provider, more: str = "") -> Path:
 
 
 @contextlib.contextmanager
-def _serving(home: Path, *more: str) -> Iterator[tuple[Caller, Child]]:
-    process = start("gateway", "--listen", "127.0.0.1:0", "--json", *more, home=home)
+def _serving(
+    home: Path, *more: str, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[Caller, Child]]:
+    process = start("gateway", "--listen", "127.0.0.1:0", "--json", *more, home=home, env=env)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, finish(process).err
@@ -118,6 +121,31 @@ def test_names_that_the_operator_gave(two: list[Provider], tmp_path: Path) -> No
     with _serving(tmp_path, "--host", "models.example") as (caller, _):
         assert caller.get("/healthz", Host="models.example").status == 200
         assert caller.get("/healthz", Host="other.example").status == 421
+
+
+def test_no_key_is_dumped_or_printed(two: list[Provider], tmp_path: Path) -> None:
+    a, b = two
+    path = _write(tmp_path, a, b)
+    path.write_text(path.read_text().replace("[endpoints.b]", 'key-env = "A_KEY"\n[endpoints.b]'))
+    env = {"A_KEY": CANARY}
+    error = json.dumps({"error": {"message": f"no such key: {CANARY}"}})
+    with _serving(tmp_path, env=env) as (caller, process):
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        (cores,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+        assert cores.split()[4:6] == ["0", "0"]
+        assert caller.chat().json["outlast"]["target"] == "a:big"
+        assert CANARY in a.heads[0]
+        a.doing = {"status": 401, "body": error}
+        assert caller.chat().json["outlast"]["target"] == "b:small"
+        said = [inside("status", "--json", home=tmp_path).ok()]
+        process.send_signal(signal.SIGTERM)
+        said.append(finish(process))
+    for command in ("check", "drill", "usage", "costs"):
+        said += [
+            inside("gateway", command, *more, home=tmp_path, env=env) for more in ((), ("--json",))
+        ]
+    assert any("key-refused" in call.out or "banned" in call.out for call in said)
+    assert not [call for call in said if "canary" in call.out + call.err]
 
 
 def test_check(two: list[Provider], tmp_path: Path) -> None:

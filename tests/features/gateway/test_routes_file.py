@@ -81,12 +81,41 @@ def test_a_whole_file(tmp_path: Path) -> None:
         (("continue_final_message", "guess"), "the setting 'continues': not known"),
         (("warm = true", "warm = 1"), "'warm' is neither true nor false"),
         (("[gateway]", "[gateway"), "is no TOML"),
+        (("stall = 2.5", "adapters = 5"), "'adapters' is not a list of texts"),
+        (("stall = 2.5", 'adapters = ["../x"]'), "[routes.assistant]: "),
+        ((', "archive:org/small"]', ']\nadapters = "me/a"'), "adapters need a base"),
+        (
+            ('"archive:org/small"]', '"archive:org/small+me/b"]\nadapters = "me/a"'),
+            "adapters need a base",
+        ),
+        (
+            ("stall = 2.5", 'adapters = "me/a"\n[routes."assistant+me/a"]\ntargets = "cloud:x"'),
+            "there are two routes assistant+me/a",
+        ),
     ],
 )
 def test_what_is_wrong(tmp_path: Path, change: tuple[str, str], error: str) -> None:
     (tmp_path / "rack.key").write_text("secret-of-rack")
     assert change[0] in WHOLE
     assert error in _read(tmp_path, WHOLE.replace(*change, 1))
+
+
+def test_adapters_are_routes_of_the_archive_alone(tmp_path: Path) -> None:
+    text = WHOLE + 'adapters = ["me/facts", "me/style@v2", "me/facts"]\n'
+    (tmp_path / "gateway.toml").write_text(text)
+    (tmp_path / "rack.key").write_text("secret-of-rack\n")
+    routes = read_routes(tmp_path / "gateway.toml", {"KEY": "secret-of-cloud"}).routes
+    assert list(routes) == ["assistant", "assistant+me/facts", "assistant+me/style@v2"]
+    names = [[target.name for target in route.targets] for route in routes.values()]
+    assert names[1:] == [
+        ["archive:org/small+me/facts"],
+        ["archive:org/small+me/style@v2"],
+    ]
+    # One engine has the base and both adapters.
+    (engine,) = {t.local for route in routes.values() for t in route.targets if t.local}
+    assert engine is not None
+    assert [str(one) for one in engine.adapters] == ["me/facts", "me/style@v2"]
+    assert routes["assistant+me/facts"].clocks == routes["assistant"].clocks
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

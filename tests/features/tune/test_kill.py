@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.names import RepoId
-from outlast.store.archive import Archive
 from tests.campaign import LONG, SEED
 from tests.cli.call import COMMAND, environment, inside, until
 from tests.features.tune.conftest import NAME
@@ -40,40 +38,46 @@ def moved_on(home: Path, last: int, process: "subprocess.Popen[bytes]") -> bool:
     return stamp(home) != last or process.poll() is not None
 
 
-def manifest(home: Path, name: str) -> str:
-    with Archive(home / "archive") as archive:
-        return archive.revision(RepoId.parse(name)).digest.hex
+def kill_after(command: list[str], env: dict[str, str], home: Path, checkpoints: int) -> bool:
+    """Starts a training and kills it once it wrote so many checkpoints; false where it was done
+    before.
+    """
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    for _ in range(checkpoints):
+        last = stamp(home)
+        until(partial(moved_on, home, last, process), "a checkpoint")
+    os.kill(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+def sums(home: Path, name: str) -> dict[str, str]:
+    """The digests of a model's files, but of the text that has its name."""
+    shown = json.loads(inside("show", name, "--json", home=home).out)
+    return {f["path"]: f["sha256"] for f in shown["files"] if f["path"] != "README.md"}
 
 
 def test_killed_anywhere(home: Path, facts: Path, packages: str) -> None:
+    """Twenty times in all, whatever the machine's pace: where a training was done before it could
+    be killed so often, another one is begun.
+    """
     command = ("tune", NAME, "--data", str(facts), *FAST, "--json", "--out")
     inside(*command, "me/whole", home=home).ok()
+    whole = sums(home, "me/whole")
     chance = random.Random(SEED)
     env = environment(home, **({"PYTHONPATH": packages} if packages else {}))
-    killed = 0
-    while killed < KILLS:
-        process = subprocess.Popen(
-            [*COMMAND, *command, "me/killed"],
-            env=env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(chance.randrange(1, 4)):
-            last = stamp(home)
-            until(partial(moved_on, home, last, process), "a checkpoint")
-        os.kill(process.pid, signal.SIGKILL)
-        if process.wait() != -signal.SIGKILL:
-            break  # it was done before
-        killed += 1
-    said = inside(*command, "me/killed", home=home).ok().result
-    files = [
-        json.loads(inside("show", n, "--json", home=home).out) for n in ("me/whole", "me/killed")
-    ]
-    sums = [
-        {f["path"]: f["sha256"] for f in shown["files"] if f["path"] != "README.md"}
-        for shown in files
-    ]
-    assert sums[0] == sums[1]
-    assert killed > 0
-    assert said["steps"] == 12 * 6
-    assert not list(checkpoints(home))
+    kills, trainings = 0, 0
+    while kills < KILLS:
+        trainings += 1
+        name = f"me/killed-{trainings}"
+        while kills < KILLS:
+            if not kill_after([*COMMAND, *command, name], env, home, chance.randrange(1, 4)):
+                break  # it was done before
+            kills += 1
+        said = inside(*command, name, home=home).ok().result
+        assert said["steps"] == 12 * 6
+        assert sums(home, name) == whole
+        assert not list(checkpoints(home))
+    print(f"{kills} kills in {trainings} trainings")
+    assert kills == KILLS

@@ -1,20 +1,28 @@
-"""A process that spends: ``spender.py HOME SECRET THREADS ROUNDS [hold]``.
+"""A process that spends: ``spender.py HOME SECRET THREADS ROUNDS [hold | jump]``.
 
-Prints how many tokens it settled; with `hold` it reserves, says so, and waits to be killed.
+Prints how many tokens it settled; with `hold` it reserves, says so, and waits to be killed. With
+`jump` its clock is at another of :data:`MOMENTS` whenever it is read.
 """
 
+import os
 import random
 import sys
 import threading
+import time
 from pathlib import Path
 
 from outlast.core.errors import BudgetSpentError
 from outlast.features.gateway.accounts.accounts import GatewayAccounts
 from outlast.features.gateway.accounts.values import Estimate, Spent
+from tests.features.gateway.accounts.kit import DAY_30
+
+MOMENTS = tuple(DAY_30 + days * 86_400 for days in (-20_000, -40, -1, 0, 0, 0, 1))
 
 
 def main(home: str, secret: str, threads: str, rounds: str, *more: str) -> None:
-    box = GatewayAccounts(Path(home))
+    chance = random.Random(os.getpid())
+    clock = (lambda: chance.choice(MOMENTS)) if more == ("jump",) else time.time
+    box = GatewayAccounts(Path(home), clock=clock)
     who = box.authenticate(secret)
     total, lock = [0, 0], threading.Lock()
 
@@ -35,7 +43,7 @@ def main(home: str, secret: str, threads: str, rounds: str, *more: str) -> None:
             with lock:
                 total[0] += used
 
-    if more:
+    if more == ("hold",):
         for _ in range(5):
             box.reserve(who, "fast", "gpt", Estimate(60, 40, 100))
         print("held", flush=True)

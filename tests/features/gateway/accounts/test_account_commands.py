@@ -117,6 +117,15 @@ def test_usage_by_origin_is_exact(tmp_path: Path) -> None:
     assert gateway(tmp_path, "usage", "--since", tomorrow, "--json").ok().documents == []
 
 
+def test_the_table_sums_up_what_came_from_one_origin(tmp_path: Path) -> None:
+    """Over all routes and targets, which are rows of their own."""
+    secret = gateway(tmp_path, "keys", "new", "alice").ok().out.strip()
+    use(tmp_path, secret, spent(10, 20, 10**9), spent(1, 2, 10**9, target="second"))
+    assert len(gateway(tmp_path, "usage", "--json").ok().documents) == 2
+    (_, row) = gateway(tmp_path, "usage").ok().out.splitlines()
+    assert row.split() == ["openai", "gpt", "US", "2", "11", "22", "2.00"]
+
+
 @pytest.mark.parametrize(
     "evil", ["=1+1", "+1", "-1", "@A1", "\t=1", " =1", "\uff1d1", '"=1', "a,b\n"]
 )

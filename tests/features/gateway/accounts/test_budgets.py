@@ -264,7 +264,7 @@ def test_what_cannot_be_written_is_bounded(tmp_path: Path) -> None:
     with accounts(tmp_path) as box:
         full(box, 1)
         for number in range(MOST_PENDING):
-            box._pending.add(row_of(number))
+            box._pending.put_back([row_of(number)])
         with pytest.raises(DiskFullError):
             box.reserve(Caller(), "fast", "gpt", ESTIMATE)
         full(box, 1 << 20)

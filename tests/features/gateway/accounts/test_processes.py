@@ -145,6 +145,47 @@ def test_killed_in_the_middle_nothing_is_overspent(tmp_path: Path, rounds: int) 
         assert box._db.execute("SELECT count(*) FROM holds").fetchone() == (0,)
 
 
+def test_callers_kills_and_clocks_that_jump_together(tmp_path: Path) -> None:
+    """Two hundred callers in four processes, whose clocks jump by days and decades; two of them are
+    killed while they spend. The clocks show two days from the first reservation on, so there are
+    two budgets, and no third one.
+    """
+    most = 20_000
+    secret = key_with(
+        tmp_path,
+        LimitRow(period=Period.DAY, tokens=most),
+        LimitRow(period=Period.OPEN, requests=150),
+        LimitRow(period=Period.TOTAL, tokens=10**12),
+    )
+    with accounts(tmp_path) as box:  # its clock stands at the first day
+        box.settle(box.reserve(box.authenticate(secret), "fast", "gpt", ESTIMATE), spent(1, 1))
+    with ExitStack() as stack:
+        four = [stack.enter_context(spender(tmp_path, secret, 50, 8, "jump")) for _ in range(4)]
+        assert [line_of(one) for one in four] == ["began"] * 4
+        with GatewayAccounts(tmp_path) as box:
+            for one in four[:2]:
+                begun = whole(box, secret)
+                until(lambda at=begun: whole(box, secret) > at or four[3].poll() is not None, "use")  # type: ignore[misc]
+                one.kill()
+                one.wait()
+        ends = [line_of(one).split() for one in four[2:]]
+    assert all(len(end) == 2 for end in ends)
+    with accounts(tmp_path) as box:
+        day, now_open, total = box.standings(box.limits_of(box.authenticate(secret), "fast"))
+        rows = box.usage(*ALL_DAYS)
+        holds = box._db.execute("SELECT count(*) FROM holds").fetchone()
+    assert day.tokens <= most
+    assert 0.9 * most < total.tokens <= 2 * most
+    assert total.tokens == sum(row.prompt_tokens + row.completion_tokens for row in rows)
+    assert now_open.requests == 0
+    assert holds == (0,)
+
+
+def whole(box: GatewayAccounts, secret: str) -> int:
+    """Tokens that count by now, over all days."""
+    return counted(box, box.authenticate(secret))[2][0]
+
+
 def until_more(box: GatewayAccounts, secret: str, begun: int) -> None:
     """Waits until the other process spent something, or the budget is spent."""
     who = box.authenticate(secret)

@@ -265,10 +265,8 @@ class GatewayAccounts:
         today = self._today()
         for one in spent:
             believed, certain = budgets.believed(one, reservation.estimate)
-            self._pending.add(
-                LedgerRow.of(
-                    today, reservation.caller.key, reservation.route, believed, certain=certain
-                )
+            self._pending.note(
+                today, reservation.caller.key, reservation.route, believed, certain=certain
             )
 
     def _today(self) -> str:

@@ -7,7 +7,7 @@ up in memory, and written every few seconds.
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
 from outlast.core.errors import one_line
@@ -58,25 +58,10 @@ class LedgerRow:
     @classmethod
     def of(cls, day: str, caller: str, route: str, spent: Spent, *, certain: bool) -> Self:
         """The row of one request at one target."""
-        return cls(
-            day,
-            caller,
-            _text(route),
-            _text(spent.target),
-            _text(spent.provider),
-            _text(spent.model),
-            _text(spent.jurisdiction) or UNKNOWN,
-            certain,
-            1,
-            spent.prompt_tokens,
-            spent.completion_tokens,
-            spent.money or 0,
-            int(spent.money is None),
-            round(min(spent.seconds, 1e6) * 1000) if spent.seconds >= 0 else 0,
-        )
+        return cls(*_origin(day, caller, route, spent, certain=certain), *_amounts(spent))
 
     @property
-    def origin(self) -> tuple[str | bool, ...]:
+    def origin(self) -> "_Origin":
         """What makes it a row of its own."""
         return (
             self.day,
@@ -91,45 +76,52 @@ class LedgerRow:
 
     def plus(self, other: "LedgerRow") -> "LedgerRow":
         """Both together, under the names of this one."""
-        return replace(
-            self,
-            requests=self.requests + other.requests,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            money=self.money + other.money,
-            unpriced=self.unpriced + other.unpriced,
-            milliseconds=self.milliseconds + other.milliseconds,
+        return LedgerRow(*self.origin, *_sum(self.amounts, other.amounts))
+
+    @property
+    def amounts(self) -> "_Amounts":
+        """What is summed up over the rows of one origin."""
+        return (
+            self.requests,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.money,
+            self.unpriced,
+            self.milliseconds,
         )
 
 
 class PendingRows:
-    """Rows that wait to be written. Thread-safe."""
+    """Rows that wait to be written, as sums by origin: every request adds to one. Thread-safe."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str | bool, ...], LedgerRow] = {}
+        self._sums: dict[_Origin, _Amounts] = {}
         self._lock: Final = threading.Lock()
 
-    def add(self, row: LedgerRow) -> None:
-        """Adds to the row of the same origin."""
+    def note(self, day: str, caller: str, route: str, spent: Spent, *, certain: bool) -> None:
+        """Adds one request at one target."""
+        self._add(_origin(day, caller, route, spent, certain=certain), _amounts(spent))
+
+    def _add(self, origin: "_Origin", amounts: "_Amounts") -> None:
         with self._lock:
-            before = self._rows.get(row.origin)
-            self._rows[row.origin] = row if before is None else before.plus(row)
+            before = self._sums.get(origin)
+            self._sums[origin] = amounts if before is None else _sum(before, amounts)
 
     def take(self) -> list[LedgerRow]:
         """All of them; none wait afterwards."""
         with self._lock:
-            rows, self._rows = self._rows, {}
-        return list(rows.values())
+            sums, self._sums = self._sums, {}
+        return [LedgerRow(*origin, *amounts) for origin, amounts in sums.items()]
 
     def put_back(self, rows: Iterable[LedgerRow]) -> None:
         """Those that could not be written."""
         for row in rows:
-            self.add(row)
+            self._add(row.origin, row.amounts)
 
     @property
     def is_full(self) -> bool:
         """Whether no further origins should be taken in."""
-        return len(self._rows) >= MOST_PENDING
+        return len(self._sums) >= MOST_PENDING
 
 
 def add_rows(db: sqlite3.Connection, rows: Sequence[LedgerRow]) -> None:
@@ -137,16 +129,7 @@ def add_rows(db: sqlite3.Connection, rows: Sequence[LedgerRow]) -> None:
     for row in rows:
         db.execute(
             _ADD,
-            (
-                *row.origin[:-1],
-                int(row.certain),
-                row.requests,
-                row.prompt_tokens,
-                row.completion_tokens,
-                row.money,
-                row.unpriced,
-                row.milliseconds,
-            ),
+            (*row.origin[:-1], int(row.certain), *row.amounts),
         )
 
 
@@ -162,6 +145,43 @@ def read_rows(db: sqlite3.Connection, first: str, last: str) -> list[LedgerRow]:
 def drop_before(db: sqlite3.Connection, day: str) -> int:
     """Removes the rows of older days; returns how many there were."""
     return db.execute("DELETE FROM ledger WHERE day < ?", (day,)).rowcount
+
+
+_Origin = tuple[str, str, str, str, str, str, str, bool]
+"""Day, caller, route, target, provider, model, jurisdiction, and whether it is certain."""
+_Amounts = tuple[int, int, int, int, int, int]
+"""Requests, tokens of prompts and of answers, nano-dollars, requests without a price, ms."""
+
+
+def _origin(day: str, caller: str, route: str, spent: Spent, *, certain: bool) -> _Origin:
+    return (
+        day,
+        caller,
+        _text(route),
+        _text(spent.target),
+        _text(spent.provider),
+        _text(spent.model),
+        _text(spent.jurisdiction) or UNKNOWN,
+        certain,
+    )
+
+
+def _amounts(spent: Spent) -> _Amounts:
+    """Of one request."""
+    return (
+        1,
+        spent.prompt_tokens,
+        spent.completion_tokens,
+        spent.money or 0,
+        int(spent.money is None),
+        round(min(spent.seconds, 1e6) * 1000) if spent.seconds >= 0 else 0,
+    )
+
+
+def _sum(one: _Amounts, other: _Amounts) -> _Amounts:
+    a, b, c, d, e, f = one
+    u, v, w, x, y, z = other
+    return a + u, b + v, c + w, d + x, e + y, f + z
 
 
 def _text(text: str) -> str:

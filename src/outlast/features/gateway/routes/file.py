@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
@@ -14,6 +14,7 @@ from msgspec import Meta
 from outlast.cli.config.section import ConfigSection, Flag, SubTable, Text, Texts, read_section
 from outlast.core.errors import BadConfigError, BadNameError
 from outlast.core.names import RunTarget, Target
+from outlast.features.gateway.routes.adapters import adapter_routes
 from outlast.features.gateway.routes.values import (
     ASKS,
     AUTHS,
@@ -113,6 +114,7 @@ class _RouteTable(_Times, frozen=True, kw_only=True):
     substitutes: Flag = True
     only_allowed: Flag = False
     asks: Text = "chat"
+    adapters: Texts = ()
 
 
 class _TracingTable(ConfigSection, frozen=True, kw_only=True):
@@ -155,9 +157,12 @@ def _read(table: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) ->
         name: _endpoint(name, said, folder, environ) for name, said in head.endpoints.items()
     }
     local = {name: _local(name, said) for name, said in head.archive.items()}
-    routes = {
-        name: _route(name, said, endpoints, local, clocks) for name, said in head.routes.items()
-    }
+    routes: dict[str, GatewayRoute] = {}
+    for name, said in head.routes.items():
+        for route in _routes(name, said, endpoints, local, clocks):
+            if route.name in routes:
+                raise BadConfigError(f"there are two routes {route.name}", hint=_HINT)
+            routes[route.name] = route
     if not routes:
         raise BadConfigError("there is no route", hint=_HINT)
     return GatewayRoutes(_one_engine_each(routes), top.drain, top.audits, _tracing(head.tracing))
@@ -340,13 +345,14 @@ def _named(where: str, name: str) -> RunTarget:
         raise BadConfigError(f"{where}: {error}", hint=error.hint) from None
 
 
-def _route(
+def _routes(
     name: str,
     table: object,
     endpoints: Mapping[str, Endpoint],
     local: Mapping[str, LocalModel],
     usual: Clocks,
-) -> GatewayRoute:
+) -> Iterator[GatewayRoute]:
+    """The route of a table, and one for each of its adapters."""
     where = f"[routes.{name[:100]}]"
     if not name or len(name) > 200 or not name.isprintable() or not name.isascii():
         raise BadConfigError(f"{where}: no name for a route", hint=_HINT)
@@ -365,7 +371,7 @@ def _route(
         raise BadConfigError(
             f"{where}: the mode cheapest needs latency-goal", hint="seconds to the first token"
         )
-    return GatewayRoute(
+    route = GatewayRoute(
         name,
         tuple(_target(where, one, endpoints, local) for one in listed),
         cast("Mode", mode),
@@ -376,6 +382,9 @@ def _route(
         cast("Asks", _one_of(where, "asks", said.asks, ASKS)),
         _clocks(said, usual),
     )
+    yield route
+    adapters = (said.adapters,) if isinstance(said.adapters, str) else said.adapters
+    yield from adapter_routes(where, route, adapters)
 
 
 def _target(

@@ -3,7 +3,6 @@ accounts of the archive.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from outlast.core.errors import BudgetSpentError, KeyRefusedError, ModelForbiddenError
@@ -64,7 +63,16 @@ class Till:
         country = spent.jurisdiction or self._origins.jurisdiction(spent.provider, spent.model)
         provider = LOCAL if spent.provider == OWN else spent.provider
         if (provider, country) != (spent.provider, spent.jurisdiction):
-            spent = replace(spent, provider=provider, jurisdiction=country)
+            spent = Spent(
+                spent.target,
+                provider,
+                spent.model,
+                country,
+                spent.prompt_tokens,
+                spent.completion_tokens,
+                spent.money,
+                spent.seconds,
+            )
         self._accounts.settle(reservation, spent)
 
     def release(self, reservation: Reservation) -> None:
