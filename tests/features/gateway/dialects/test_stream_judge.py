@@ -99,7 +99,7 @@ FAULTS = [
     (Fault("late", after=3), "error"),
 ]
 MORE = [
-    (Fault("finish", after=3, value=None), "finish"),
+    (Fault("finish", after=3, value=None), "cut"),
     (Fault("finish", after=0, value="length"), "finish"),
     (Fault("finish", after=3, value="content_filter"), "filtered"),
     (Fault("finish", after=3, value="error"), "finish"),

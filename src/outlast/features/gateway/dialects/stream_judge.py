@@ -182,7 +182,7 @@ class SseJudge:
 
     def _end(self) -> None:
         if self.finish is None:
-            raise BrokenStream("the stream ended without a finish_reason", "finish")
+            raise BrokenStream("the stream ended without a finish_reason", "cut")
         self.done = True
         said = (self.usage or {}).get("completion_tokens")
         if said is not None and self._counted > said + 1:
