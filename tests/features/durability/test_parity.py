@@ -14,7 +14,7 @@ from outlast.codec.merkle import PIECE
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
 from outlast.core.errors import BeyondRepairError, DamagedError, MalformedError, StorageError
-from outlast.features.durability.parity import geometry, mend
+from outlast.features.durability.parity import geometry
 from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.files import ParityFiles
 from outlast.features.durability.parity.geometry import BLOCK, HEADER, ParityHead, Share
@@ -187,28 +187,6 @@ def test_found_and_mended_in_one_reading(section: int, monkeypatch: pytest.Monke
     assert found == {n: DATA[n * PIECE : (n + 1) * PIECE] for n in (0, 3, 6)}
     codewords = sum(len(DATA[n * PIECE : (n + 1) * PIECE]) + 250 * BLOCK for n in found)
     assert payload.read <= len(DATA) + codewords + len(found) * BLOCK
-
-
-def test_the_disk_reads_on_while_pieces_are_mended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is asked for the next section, a stretch for each damaged piece, and for no more."""
-    monkeypatch.setattr(geometry, "SECTION", 2 * PIECE)
-    parity, damaged = parity_of(DATA), bytearray(DATA)
-    for piece in (0, 1, 3, 6):
-        spoil(damaged, piece * PIECE + 5000, 1)
-    (tmp_path / "payload").write_bytes(damaged)
-    monkeypatch.setattr(mend, "_AHEAD", PIECE)
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(StoredFile, "expect", lambda _, *stretch: asked.append(stretch))
-    payload = StoredFile(tmp_path / "payload")
-    mender = ParityMender(payload, InMemory(parity))
-    found = dict(mender.differing(lambda n, piece: piece == DATA[n * PIECE :][: len(piece)]))
-    payload.close()
-    assert {n: bytes(piece or b"") for n, piece in found.items()} == {
-        n: DATA[n * PIECE : (n + 1) * PIECE] for n in (0, 1, 3, 6)
-    }
-    assert asked == [(n * PIECE, PIECE) for n in (2, 3, 4)]
 
 
 def test_a_block_that_was_wrong_once_is_restored_whatever_comes_later() -> None:

@@ -4,7 +4,7 @@ import itertools
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from outlast.codec import kernels
 from outlast.codec.erasure import Repair
@@ -21,12 +21,8 @@ from outlast.features.durability.parity.geometry import (
 )
 from outlast.store.forms import StoredFile
 
-_T = TypeVar("_T")
 _TOGETHER: Final = 16
 """Codewords that are restored at once, where neighbours are damaged: 16 MB of memory."""
-_AHEAD: Final = 8 << 20
-"""Bytes of the next section that the disk reads while a piece is mended, which takes 3 ms: as many
-as a disk of 2.7 GB/s reads meanwhile, and as one hint can ask Linux for."""
 _SECTIONS: Final = 2
 """Of so many sections the sums stay in memory, about 2 MB each."""
 _PAGE: Final = struct.Struct(f"<{SUMS}IQ")
@@ -90,7 +86,7 @@ class ParityMender:
         """
         todo = sorted(set(numbers))
         last: _Damaged | None = None
-        for number, following in _with_next(todo):
+        for number, following in itertools.zip_longest(todo, todo[1:]):
             if following is not None:
                 _expect(self._payload, following * PIECE, PIECE)
             begun = self._begin(number)
@@ -105,23 +101,17 @@ class ParityMender:
         self, is_right: Callable[[int, memoryview], bool]
     ) -> Iterator[tuple[int, bytearray | None]]:
         """Reads all of the payload, and gives the pieces that are not right as `pieces` does. It is
-        read once: what a section's codewords need is in the system's memory from before. While
-        they are computed, the disk reads the next section.
+        read once: what a section's codewords need is in the system's memory from before.
         """
         with scratch(PIECE) as memory:
-            for section, following in _with_next(self.head.sections()):
+            for section in self.head.sections():
                 bad = []
                 for offset in range(section.start, section.start + section.size, PIECE):
                     piece = memory[: min(PIECE, self.head.size - offset)]
                     number = offset // PIECE
                     if not _read(self._payload, offset, piece) or not is_right(number, piece):
                         bad.append(number)
-                size = 0 if following is None else following.size
-                behind = section.start + section.size
-                coming = iter(range(behind, behind + size, _AHEAD))
                 for number in bad:
-                    if (start := next(coming, None)) is not None:
-                        _expect(self._payload, start, _AHEAD)
                     yield number, self._finished(self._begin(number))
 
     def _begin(self, number: int) -> "_Damaged":
@@ -266,13 +256,6 @@ class ParityMender:
         known = self._sums(section)[block]
         if known is not None and [known] != list(sums_of(found)):
             raise BeyondRepairError("parity restores other bytes than it was made of")
-
-
-def _with_next(found: Iterable[_T]) -> Iterator[tuple[_T, _T | None]]:
-    """Each with the one behind it."""
-    first, behind = itertools.tee(found)
-    next(behind, None)
-    return itertools.zip_longest(first, behind)
 
 
 def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
