@@ -78,3 +78,21 @@ def test_a_sync_that_failed_is_heard(fd: int, monkeypatch: pytest.MonkeyPatch) -
         for _ in range(2):
             with pytest.raises(OSError, match="Input/output"):
                 file.sync()
+
+
+def test_no_write_is_so_long_that_the_kernel_looks_for_long_memory(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    write = os.write
+
+    def noting(fd: int, data: memoryview) -> int:
+        lengths.append(len(data))
+        return write(fd, data[:-1] if len(lengths) == 2 else data)
+
+    monkeypatch.setattr(os, "write", noting)
+    data = os.urandom(3 * disk.WRITE + 5)
+    with WriteBehind(fd) as file:
+        file.append(data)
+    assert max(lengths) <= disk.WRITE <= 64 << 10
+    assert os.pread(fd, len(data) + 1, 0) == data, "what a short write left is written too"

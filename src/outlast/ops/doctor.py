@@ -1,7 +1,6 @@
 """Doctor: find problems of this machine or archive, and how to fix each of them."""
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -151,8 +150,10 @@ def _engines() -> Iterator[Finding]:
             mend = f"pip install '.[{extra}]' in a checkout of outlast"
             yield Finding(f"run {what}", Health.NOTE, f"{package} is not installed", mend)
         else:
-            version = importlib.metadata.version(package)
-            yield Finding(f"run {what}", Health.OK, f"{package} {version}")
+            from importlib.metadata import version  # noqa: PLC0415 - all features import this
+
+            found = version(package)
+            yield Finding(f"run {what}", Health.OK, f"{package} {found}")
 
 
 def _space(home: Path, low: int) -> Finding:

@@ -84,7 +84,7 @@ class Encoding(Closing):
 
     def _write(self, data: memoryview | bytes) -> None:
         with disk.reporting(self.path):
-            disk.append_all(self._fd, data)
+            disk.append_long(self._fd, data)
             self._hasher.update(data)
             self._synced += len(data)
             if self._synced >= _SYNC_EVERY:

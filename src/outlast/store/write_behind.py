@@ -24,9 +24,7 @@ class WriteBehind(Closing):
         self._syncing: Future[None] | None = None
 
     def append(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        for at in range(0, len(view), disk.WRITE):
-            disk.append_all(self._fd, view[at : at + disk.WRITE])
+        disk.append_long(self._fd, data)
         self._unsynced += len(data)
         if self._unsynced >= _EVERY:
             self._settle()

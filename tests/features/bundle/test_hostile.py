@@ -49,6 +49,7 @@ def test_a_payload_that_is_another_file(other: Archive, tmp_path: Path) -> None:
     result = refused(other, tmp_path)
     assert result.refused[0].what == "evil/model: a.bin"
     assert "sha256" in result.refused[0].reason
+    assert not [path for path in files_below(other.layout.home) if path.startswith("blobs")]
 
 
 def test_a_manifest_of_another_model(other: Archive, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from outlast.codec.bundle.stream import BundleBlocks, StreamReader
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
+from outlast.core.digest import Names
 from outlast.core.errors import Cancelled, StorageError
 from outlast.core.events import Event, FileDone, Progress
 from outlast.core.names import Target
@@ -203,6 +204,36 @@ def test_a_payload_is_kept_while_the_next_one_comes(
     monkeypatch.setattr(take_payload.TempFile, "sync", waiting)
     (result,) = import_from(other, tmp_path / "usb")
     assert result.is_whole
+
+
+def test_a_payload_comes_while_the_last_one_is_hashed(
+    full: Archive, other: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is hashed is not published before that is done."""
+    done = export_to(full, tmp_path / "usb", "org/many")
+    first = done.contents.payloads[0]
+    behind, copy, names = threading.Event(), take_payload._copy, take_payload._Hashing.names
+    begun = False
+
+    def counted(*arguments: object) -> None:
+        nonlocal begun
+        if begun:
+            behind.set()
+        begun = True
+        copy(*arguments)  # type: ignore[arg-type]
+
+    def waiting(self: take_payload._Hashing) -> Names:
+        found = names(self)
+        if found.sha256 == first.blob:
+            assert behind.wait(60), "the next payload waits for the last one's hashes"
+            assert not other.layout.blob(first.blob).exists()
+        return found
+
+    monkeypatch.setattr(take_payload, "_copy", counted)
+    monkeypatch.setattr(take_payload._Hashing, "names", waiting)
+    (result,) = import_from(other, tmp_path / "usb")
+    assert result.is_whole
+    assert other.layout.blob(first.blob).exists()
 
 
 def test_a_block_that_two_pieces_share_is_read_once(full: Archive, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.names import RepoId
+from outlast.features.durability.parity.geometry import Share
+from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.cursor import ScrubCursor
-from outlast.features.durability.scrub.found import FoundDamage
+from outlast.features.durability.scrub.found import DamagedPart, FoundDamage
 from outlast.features.durability.scrub.mender import Mender
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes, scrub
 from outlast.fetch.transfer import Wishes
@@ -262,3 +264,26 @@ def test_rot_of_the_index_is_found_or_harms_nothing(specimen: Specimen) -> None:
             assert not archive.index.differs()
     for name, files in specimen.files.items():
         assert contents(specimen.home, name) == files
+
+
+@pytest.mark.torture
+def test_rot_of_parity_is_found_and_written_anew(specimen: Specimen) -> None:
+    """As it was, from bytes that were compared; and no blob is taken for damaged."""
+    chance = Random(SEED)
+    with Archive(specimen.home) as archive, ScrubCursor(specimen.home) as cursor:
+
+        def scrubbed() -> tuple[FoundDamage, ...]:
+            keeper = ParityKeeper(archive, Share.of_percent(5.0))
+            return scrub(archive, cursor, ScrubWishes(), None, Control(), parity=keeper).found
+
+        assert scrubbed() == ()
+        written = {path: path.read_bytes() for path in specimen.home.glob("parity/**/*.olp")}
+        assert len(written) >= len(specimen.files)
+        for size in [1] * rounds(5, 200) + [SECTOR] * rounds(2, 40):
+            path = chance.choice(sorted(written))
+            rot(path, chance, size)
+            (found,) = scrubbed()
+            assert (found.kind, found.mended) == (DamagedPart.PARITY, True)
+            assert specimen.home / found.path == path
+            assert path.read_bytes() == written[path]
+        assert scrubbed() == ()

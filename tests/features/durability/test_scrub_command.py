@@ -135,6 +135,8 @@ def test_a_server_scrubs_when_that_is_due(home: Path, hub: HubSim) -> None:
         until(lambda: node.metric("outlast_mended_files_total") == 1, "the scrub and its effect")
         until(lambda: node.metric("outlast_scrub_damage_total") == 1, "its account")
         assert node.metric("outlast_scrubbed_bytes_total") > 11 * MIB
+        until(lambda: node.metric("outlast_scrub_oldest_seconds") > 0, "the oldest file's age")
+        assert node.metric("outlast_scrub_oldest_seconds") < 3600
     check_pulled(archive)
     with Archive(archive) as found:
         assert not found.damage.all()

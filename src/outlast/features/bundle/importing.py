@@ -133,7 +133,7 @@ class _Came:
 
     def close(self) -> None:
         if isinstance(self.found, Received):
-            self.found.file.close()
+            self.found.close()
 
 
 class _Import:

@@ -1,9 +1,10 @@
 """One payload of a bundle becomes a blob of the archive, once its bytes are what its name says.
 
-That takes two steps, so that two threads can be at work: `receive` copies and hashes, `keep` waits
-for the disk, decodes what is a capsule, and publishes.
+That takes two steps, so that two threads can be at work: `receive` copies, and has all hashed;
+`keep` waits for the hashes and the disk, decodes what is a capsule, and publishes.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,14 +62,19 @@ class TempFile(Closing):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A payload in a file, which may not be on the disk itself yet; `names` are those of a plain
-    one, and are right.
+class Received(Closing):
+    """A payload in a file, which may not be on the disk itself yet. What is plain is being hashed:
+    nothing is known of it before that is done.
     """
 
     payload: BundledBlob
     file: TempFile
-    names: Names | None
+    hashing: "_Hashing | None"
+
+    def close(self) -> None:
+        if self.hashing is not None:
+            self.hashing.close()
+        self.file.close()
 
 
 def receive(
@@ -80,26 +86,19 @@ def receive(
     control: Control,
     tuning: Tuning,
 ) -> Received:
-    """Copies a payload to the new file `temp`. Raises :class:`CorruptError` and
-    :class:`MalformedError` where it is not what it should be, and leaves no file then.
+    """Copies a payload to the new file `temp`, which other threads hash meanwhile and go on with.
+    Raises :class:`CorruptError` where the bundle does not give all of it, :class:`MalformedError`
+    for a bomb, and leaves no file then.
     """
     if payload.form is not Form.PLAIN:
         _refuse_bomb(payload, tuning)
-    span, file = bundle.span(payload), TempFile(temp)
-    try:
-        if payload.form is not Form.PLAIN:
-            _copy(span, file, buffers, control, None)
-            return Received(payload, file, None)
-        hasher = BlobHasher(payload.size, git=payload.size <= GIT_LIMIT)
-        with _Hashing(hasher) as hashing:
-            _copy(span, file, buffers, control, hashing)
-            hashing.settle()
-        names = hasher.names()
-        _refuse_other(payload, names)
-        return Received(payload, file, names)
-    except BaseException:
-        file.close()
-        raise
+    with contextlib.ExitStack() as undone:
+        file, hashing = undone.enter_context(TempFile(temp)), None
+        if payload.form is Form.PLAIN:
+            hashing = undone.enter_context(_Hashing(payload.size))
+        _copy(bundle.span(payload), file, buffers, control, hashing)
+        undone.pop_all()
+    return Received(payload, file, hashing)
 
 
 def keep(archive: Archive, writer: WriteSession, received: Received, control: Control) -> Names:
@@ -107,12 +106,14 @@ def keep(archive: Archive, writer: WriteSession, received: Received, control: Co
     the disk then. Raises :class:`CorruptError` and :class:`MalformedError` where it is not what it
     should be, :class:`NotArchivedError` where a base is not here. The temp file is gone afterwards.
     """
-    with received.file as file:
+    with received:
+        file, hashing = received.file, received.hashing
         file.sync()
-        names = received.names
-        if names is None:
+        if hashing is None:
             names = _keep_capsule(archive, writer, file.path, received.payload, control)
         else:
+            names = hashing.names()
+            _refuse_other(received.payload, names)
             writer.publish_blob(file.path, names.sha256, names.size, names.sums)
         archive.note_names(names)
         return names
@@ -137,10 +138,12 @@ def _copy(
 
 
 class _Hashing(Closing):
-    """All names of a blob, from its pieces in order, in two threads; of one piece at once."""
+    """All names of a blob of `size` bytes, from its pieces in order, in two threads; of one piece
+    at once.
+    """
 
-    def __init__(self, hasher: BlobHasher) -> None:
-        self._hasher = hasher
+    def __init__(self, size: int) -> None:
+        hasher = self._hasher = BlobHasher(size, git=size <= GIT_LIMIT)
         self._threads: tuple[InOrder[Lent], InOrder[tuple[Lent, bytes]]] | None = None
         if hasher.size > merkle.PIECE:
             self._threads = (
@@ -164,10 +167,11 @@ class _Hashing(Closing):
         found = merkle.piece_hash(piece.data)
         self._threads[1].put((piece.keep(), found))
 
-    def settle(self) -> None:
+    def names(self) -> Names:
         """Waits until all that was put is hashed."""
         for thread in self._threads or ():
             thread.settle()
+        return self._hasher.names()
 
     def close(self) -> None:
         for thread in self._threads or ():

@@ -1,12 +1,15 @@
 """Puts the assessor of an archive together from settings."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outlast.cli.edge import Session
-from outlast.core.claims import ForeignSignature, Lister
+from outlast.core.claims import Claim, ClaimState, ForeignSignature, Lister, Standing
+from outlast.core.digest import Digest
 from outlast.core.manifest import Revision
+from outlast.features.trust.catalogue.folders import followed_names
 from outlast.features.trust.catalogue.library import has_library
 from outlast.features.trust.commands.options import read_small
 from outlast.features.trust.foreign.openssf_statement import SIGNATURE_FILE
@@ -70,11 +73,30 @@ def _listers(archive: Archive, settings: TrustSettings) -> list[Lister]:
     """The catalogues that are followed; none where their library is not installed."""
     if not has_library():
         return []
-    from outlast.features.trust.catalogue.using.lister import (  # noqa: PLC0415 - of [trust]
-        CatalogueLister,
-    )
+    return [_LateLister(archive.layout.home, settings.catalogues)]
 
-    return [CatalogueLister(archive.layout.home, deciding=settings.catalogues)]
+
+class _LateLister:
+    """Implements :class:`Lister`. The library of catalogues takes 0.1 s to import: that is done
+    when the first one is followed, which may be while a server runs.
+    """
+
+    def __init__(self, home: Path, deciding: Collection[str]) -> None:
+        self._home = home
+        self._deciding = deciding
+
+    @functools.cached_property
+    def _lister(self) -> Lister:
+        from outlast.features.trust.catalogue.using.lister import (  # noqa: PLC0415 - few have any
+            CatalogueLister,
+        )
+
+        return CatalogueLister(self._home, deciding=self._deciding)
+
+    def listed(self, manifest: Digest, revision: Revision) -> ClaimState:
+        if not followed_names(self._home):
+            return ClaimState(Claim.LISTED, Standing.ABSENT)
+        return self._lister.listed(manifest, revision)
 
 
 def trust_assessor(run: Session, archive: Archive) -> TrustAssessor:

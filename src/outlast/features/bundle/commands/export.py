@@ -24,7 +24,6 @@ from outlast.features.bundle.commands.documents import ExportedDocument
 from outlast.features.bundle.commands.identity import IDENTITY, keyring
 from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.planning import ExportPlan, ExportWishes, make_plan
-from outlast.features.bundle.program.gather import ProgramWishes, gather
 from outlast.features.bundle.program.wheel_names import PLATFORMS, Machine, machine
 from outlast.features.bundle.sealing import sealed
 from outlast.features.bundle.since import read_since
@@ -225,6 +224,11 @@ def export(
         accept(run, archive, accepted, names)
         program: dict[str, bytes] = {}
         if with_engine:
+            from outlast.features.bundle.program.gather import (  # noqa: PLC0415 - few ask for it
+                ProgramWishes,
+                gather,
+            )
+
             chosen = ProgramWishes(_machines(pythons, platforms), own_wheels, wheel_folders)
             program = gather(chosen, run.control)
         elif pythons or platforms or own_wheels or wheel_folders:
