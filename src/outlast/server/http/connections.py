@@ -181,7 +181,7 @@ class _Turns:
     def __init__(self, at_once: int, of_one: int) -> None:
         self._at_once, self._of_one = at_once, of_one
         self._waiting: dict[str, deque[_Connection]] = {}
-        """Whoever is first here has waited for longest since one of its own began."""
+        """The one that is first here has waited for longest since one of its own began."""
 
     def wait(self, connection: "_Connection") -> None:
         """It begins in the next round, or as soon as those before it have begun."""
