@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from outlast.core.names import KnownName, KnownNames, RepoId
     from outlast.core.offer import Offer
     from outlast.core.policy import Gate
+    from outlast.core.statement_signing import StatementSigner
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
     from outlast.sources.base import Source
@@ -125,7 +126,8 @@ class Listed(NamedTuple):
     :class:`Finder`, if it has one. `countries` is that of a function that makes a
     :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
     `reports` is that of a function that says what runs of it on an archive, given its folder: a
-    :class:`~outlast.cli.screen.status_tables.Reported`.
+    :class:`~outlast.cli.screen.status_tables.Reported`. `signer` is that of a function that makes a
+    :class:`~outlast.core.statement_signing.StatementSigner`: one at most has it.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Listed(NamedTuple):
     finder: str = ""
     countries: str = ""
     reports: str = ""
+    signer: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -214,6 +217,15 @@ class LateRecorder:
                 found: Recorder = load(listed.recorder)(self.archive, self.settings(listed))
                 return found
         return None
+
+
+def statement_signer_of(features: Sequence[Listed]) -> "StatementSigner | None":
+    """What signs statements with the user's keys; None where no feature has any."""
+    for listed in features:
+        if listed.signer:
+            found: StatementSigner = load(listed.signer)()
+            return found
+    return None
 
 
 def country_of(

@@ -2,7 +2,6 @@
 the model in 16.
 """
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -131,21 +130,6 @@ def test_the_commands_of_the_guide(home: Path, honest: Serving, tmp_path: Path) 
         more = (*FEW, *SEED) if "--report" in words else ()
         inside(*words.split(), *more, home=home, env={"API_KEY": "a-key"}, cwd=tmp_path).ok()
     assert (tmp_path / "report.json").exists()
-
-
-def test_a_report_that_was_changed(home: Path, lying: Serving) -> None:
-    report = home / "changed.json"
-    audit(home, lying, "--report", report, code=10)
-    said = json.loads(report.read_bytes())
-    said["finding"]["verdict"] = "consistent"
-    report.write_text(json.dumps(said))
-    inside("audit", "replay", report, home=home).failed("integrity")
-    said["type"] = "urn:outlast:audit-report:v9"
-    report.write_text(json.dumps(said))
-    inside("audit", "replay", report, home=home).failed("malformed")
-    report.write_text("[]")
-    inside("audit", "replay", report, home=home).failed("malformed")
-    inside("audit", "replay", home / "none.json", home=home).failed("not-found")
 
 
 def test_too_small_a_budget_is_no_verdict(home: Path, honest: Serving) -> None:

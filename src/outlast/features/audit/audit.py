@@ -22,9 +22,11 @@ from outlast.features.audit.evidence import (
 )
 from outlast.features.audit.gathering import Gathered, Lengths, calibrate, gather, prompt_tokens
 from outlast.features.audit.reference.reference import OWN, Reference
+from outlast.features.audit.reports.commitment import commitment
+from outlast.features.audit.reports.document import REPORT_TYPE
 from outlast.features.audit.statistics.logprobs import TOP
+from outlast.features.audit.tuning import MOST_PROMPTS, MOST_TOKENS
 
-REPORT_TYPE: Final = "urn:outlast:audit-report:v1"
 _LISTED: Final = 20
 """Likeliest tokens that are asked for: OpenAI's API gives no more."""
 _SAMPLED: Final = {"temperature": 1, "top_p": 1}
@@ -51,9 +53,9 @@ class AuditOptions:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("prompts", 1, 200),
-            ("tokens", 4, 512),
-            ("calibration", 4, 200),
+            ("prompts", 1, MOST_PROMPTS),
+            ("tokens", 4, MOST_TOKENS),
+            ("calibration", 4, MOST_PROMPTS),
         ):
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"--{name} must lie between {low} and {high}")
@@ -90,17 +92,17 @@ class Audit:
         self._calibration: dict[str, Any] = {"honest": {}, "alternatives": {}}
         self._offer: _Offer | None = None
         self._ended = ""
+        self._prompts = make_prompts(options.seed, options.prompts + 1)
 
     def run(self) -> tuple[AuditFinding, dict[str, Any]]:
         """The verdict, and the report without what only the caller knows: the time, the model's
         name. Raises :class:`~outlast.core.errors.EngineError`, :class:`Cancelled`.
         """
-        options = self._options
-        prompts = make_prompts(options.seed, options.prompts + 1)
+        self._say(f"commitment to the questions: {self._commitment()}")
         try:
-            self._offer = self._probe(prompts[0])
+            self._offer = self._probe(self._prompts[0])
             self._say(f"test: {self._offer.test}")
-            self._ask_all(prompts[1:], self._offer)
+            self._ask_all(self._prompts[1:], self._offer)
             finding = self._judge(self._offer)
         except UntestableError as error:
             self._offer = None
@@ -158,8 +160,7 @@ class Audit:
             self._refuse_replayed(offer.test, answer, found)
             self._audited.append(
                 {
-                    "prompt": prompt,
-                    "answer": answer.text,
+                    "exchange": len(self._endpoint.exchanges.kept) - 1,
                     "positions": found.positions,
                     "dropped": found.dropped,
                 }
@@ -201,23 +202,43 @@ class Audit:
             distances, self._calibration["honest"], self._calibration["alternatives"], options.alpha
         )
 
+    def _commitment(self) -> str:
+        return commitment(self._options.seed.hex(), self._prompts)
+
     def _report(self, finding: AuditFinding) -> dict[str, Any]:
         options = self._options
+        numbers = {prompt: number for number, prompt in enumerate(self._prompts)}
         return {
             "type": REPORT_TYPE,
             "endpoint": self._endpoint.url,
             "model": self._endpoint.model,
-            "engine": self._reference.build,
             "test": None if self._offer is None else self._offer.test,
             "alpha": options.alpha,
             "seed": options.seed.hex(),
+            "prompts": self._prompts,
+            "commitment": self._commitment(),
             "tokens": options.tokens,
             "honest": [name for name in self._reference.honest if name != OWN],
+            "alternatives": list(self._calibration["alternatives"]),
             "calibration": self._calibration,
-            "audited": self._audited,
+            "exchanges": [
+                {
+                    "prompt": numbers[one.prompt],
+                    "request": one.request,
+                    "response": one.response,
+                    "seconds": one.seconds,
+                }
+                for one in self._endpoint.exchanges.kept
+            ],
+            "audited": [{**one, "positions": _unserved(one["positions"])} for one in self._audited],
             "ended": self._ended,
             "requests": self._budget.asked,
             "tokens_used": self._budget.used,
             "excluded": sum(one["dropped"] for one in self._audited),
             "finding": finding.to_json(),
         }
+
+
+def _unserved(positions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Positions without what was served: that is in the exchanges."""
+    return [{k: v for k, v in one.items() if k != "served"} for one in positions]

@@ -128,19 +128,3 @@ def judge(
     else:
         verdict, reason = Verdict.INCONCLUSIVE, "no alternative would have been found for sure"
     return AuditFinding(verdict, reason, statistic, found, floor, smallest, power)
-
-
-def replay(report: Mapping[str, Any]) -> AuditFinding:
-    """The verdict that follows from the evidence of a report. Raises :class:`KeyError`,
-    :class:`TypeError` or :class:`ValueError` for one that is none.
-    """
-    if report["test"] is None:
-        said = report["finding"]
-        return AuditFinding(Verdict(said["verdict"]), str(said["reason"]))
-    scores = [
-        distances_of(report["test"], one["positions"])
-        for one in report["audited"]
-        if one["positions"]
-    ]
-    calibration = report["calibration"]
-    return judge(scores, calibration["honest"], calibration["alternatives"], report["alpha"])

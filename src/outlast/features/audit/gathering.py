@@ -44,8 +44,8 @@ def gather(
     scored = reference.score(OWN, prompt_tokens(reference, prompt), text, KEEP)
     usual = max((len(one.top) for one in served), default=0)
     positions = [
-        compared(one, other.top)
-        for one, other in zip(scored, served, strict=False)
+        {"at": at, **compared(one, other.top)}
+        for at, (one, other) in enumerate(zip(scored, served, strict=False))
         if len(other.top) >= min(usual, TOP)
     ]
     return Gathered(positions, len(served) - len(positions))

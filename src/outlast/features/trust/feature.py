@@ -9,6 +9,7 @@ from outlast.core.claims import Assessor, Weigher
 from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.names import KnownNames
 from outlast.core.policy import Gate
+from outlast.core.statement_signing import StatementSigner
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
 from outlast.store.archive import Archive
@@ -108,6 +109,15 @@ def recorder(archive: Archive, settings: TrustSettings) -> Recorder:
     from outlast.features.trust.evidence.assemble import recorder_of  # noqa: PLC0415 - likewise
 
     return recorder_of(archive, settings)
+
+
+def statement_signer() -> StatementSigner:
+    """What signs the statements of other features."""
+    from outlast.features.trust.commands.statement_signer import (  # noqa: PLC0415 - likewise
+        KeyStatementSigner,
+    )
+
+    return KeyStatementSigner()
 
 
 def countries(home: Path, settings: TrustSettings) -> Callable[[str], str]:

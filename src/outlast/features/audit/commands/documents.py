@@ -40,6 +40,7 @@ class ReplayedAuditDocument(Document):
     verdict: Annotated[str, "the verdict, computed anew"]
     said: Annotated[str, "the verdict that the report says"]
     same: Annotated[bool, "whether all figures of the report follow from its evidence"]
+    keys: Annotated[list[str], "fingerprints of the keys whose signature lies beside the report"]
     reason: Annotated[str, "why, in words"]
     p_value: Annotated[float | None, "how likely honest answers differ as much"]
     statistic: Annotated[float | None, "the mean difference, in nats"]

@@ -1,0 +1,77 @@
+"""What the charts of a page show: the numbers of a report, in the units of its test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from statistics import fmean
+
+from outlast.features.audit.evidence import AuditFinding
+from outlast.features.audit.reports.document import AuditReport
+from outlast.features.audit.reports.replaying import audited_distances
+
+_NATS = "mean difference, nats"
+
+
+@dataclass(frozen=True, slots=True)
+class PageEvidence:
+    """`audited`, `honest` and `others`: distances of questions with their positions; `course`: what
+    the verdict rests on after each token, `threshold` what it must exceed for an alarm; `expected`:
+    where alternatives would be. `beside`: what is drawn of the endpoint beside the calibration.
+    `level`: what single questions are compared with. `comparable`: whether the calibration's rows
+    are in the unit of single questions.
+    """
+
+    audited: Sequence[Sequence[float]]
+    honest: Mapping[str, Sequence[Sequence[float]]]
+    others: Mapping[str, Sequence[Sequence[float]]]
+    course: Sequence[float]
+    threshold: float
+    expected: Sequence[tuple[str, float]]
+    beside: Sequence[float]
+    level: float
+    level_name: str
+    seconds: Sequence[float]
+    unit: str = _NATS
+    course_unit: str = _NATS
+    calibration_unit: str = "mean difference of a question, nats"
+    course_caption: str = (
+        "The mean difference between the endpoint and the archived weights, as more tokens came. "
+        "It has to be above the dashed line at the end, and most questions above honest ones, for "
+        "the verdict divergent."
+    )
+    question_caption: str = (
+        "The mean difference of each question's answer. One that is far from the others may be a "
+        "hidden system prompt, or a request that was routed elsewhere."
+    )
+    calibration_caption: str = (
+        "The same measure on questions that were asked here: of the archived weights through other "
+        "honest numerics, and of the same weights with fewer bits. Each dot is a question. The "
+        "dashed line is what the mean of this endpoint has to exceed."
+    )
+    comparable: bool = True
+
+
+def page_evidence(report: AuditReport, finding: AuditFinding) -> PageEvidence:
+    """The numbers of a report with this finding. Raises
+    :class:`~outlast.core.errors.MalformedError`.
+    """
+    audited = [] if report.test is None else audited_distances(report)
+    threshold = finding.floor or 0.0
+    others = report.calibration.alternatives
+    return PageEvidence(
+        audited,
+        report.calibration.honest,
+        others,
+        _running_means(list(chain.from_iterable(audited))),
+        threshold,
+        [(name, fmean(map(fmean, rows))) for name, rows in others.items() if rows],
+        [fmean(one) for one in audited],
+        threshold,
+        "alarm, mean",
+        [one.seconds for one in report.exchanges],
+    )
+
+
+def _running_means(values: Sequence[float]) -> list[float]:
+    """The mean of the first, of the first two, and so on."""
+    return [total / n for n, total in enumerate(accumulate(values), start=1)]
