@@ -130,6 +130,7 @@ def test_the_commands_of_the_guide(home: Path, honest: Serving, tmp_path: Path) 
         more = (*FEW, *SEED) if "--report" in words else ()
         inside(*words.split(), *more, home=home, env={"API_KEY": "a-key"}, cwd=tmp_path).ok()
     assert (tmp_path / "report.json").exists()
+    assert (tmp_path / "report.html").exists()
 
 
 def test_too_small_a_budget_is_no_verdict(home: Path, honest: Serving) -> None:

@@ -100,7 +100,7 @@ def judge(
     """The verdict on the audited prompts, given honest prompts (by numerics; the same prompts in
     the same order) and alternatives (by name).
     """
-    if not audited or not any(honest.values()):
+    if not audited or not honest or not all(honest.values()):
         return AuditFinding(Verdict.UNTESTABLE, "no prompt could be compared")
     lengths = [len(one) for one in audited]
     calibration = Calibration(list(honest.values()), lengths, ALLOWANCE)

@@ -10,7 +10,7 @@ from typing import Final
 from outlast.core.printable import printable
 
 WIDTH: Final = 720
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 96, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 96, 12, 40
 _TICKS: Final = 5
 _LABEL: Final = 12
 """Pixels between labels that are beside each other."""
@@ -41,8 +41,9 @@ def number(value: float) -> str:
 
 
 class Chart:
-    """A chart of given bounds; `root` draws the y axis (or the x axis, `root_x`) by square roots,
-    which shows small numbers beside large ones, and 0.
+    """A chart; `x` and `y` are the lowest and the highest value of an axis, and its title.
+    `root_x`: the x axis is drawn by square roots, which shows small numbers beside large ones, and
+    0.
     """
 
     def __init__(

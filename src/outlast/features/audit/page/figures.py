@@ -66,13 +66,14 @@ def _calibration(found: PageEvidence) -> Figure:
         (name, [fmean(one) for one in some], "honest") for name, some in found.honest.items()
     ]
     rows += [(name, [fmean(one) for one in some], "other") for name, some in found.others.items()]
-    rows.append(("this endpoint", found.beside, "audited"))
+    rows.append(("endpoint", found.beside, "audited"))
+    rows.reverse()  # the first at the top
     high = _top(*(max(some, default=0) for _, some, _ in rows), found.threshold)
     title = "Calibration"
     chart = Chart(
         title,
         (0, high, found.calibration_unit),
-        (len(rows) - 0.5, -0.5, ""),
+        (-0.5, len(rows) - 0.5, ""),
         height=70 + 26 * len(rows),
         root_x=True,
     )

@@ -56,6 +56,8 @@ def evidence_of(report: AuditReport, answer: ReportedAnswer) -> Sequence[Mapping
     them; what was served is read from the raw exchange. Raises :class:`MalformedError`.
     """
     if report.test == GREEDY:
+        if any(one.highest is None for one in answer.positions):
+            raise MalformedError("the report lacks evidence, or has it in another form")
         return [{"highest": one.highest, "chosen": one.chosen} for one in answer.positions]
     served = served_tokens(report, answer)
     try:
