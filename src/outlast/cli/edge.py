@@ -18,6 +18,7 @@ from outlast.cli.feature import (
     LateRecorder,
     LateWeigher,
     Listed,
+    StatementSigner,
     assessor_of,
     gate_of,
     statement_signer_of,
@@ -36,7 +37,6 @@ from outlast.store.garbage.tuning import DAY
 
 if TYPE_CHECKING:
     from outlast.core.claims import Assessor
-    from outlast.core.statement_signing import StatementSigner
 
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Session:
         """What says which claims hold; None where no feature does."""
         return assessor_of(self.features, self.config.feature, archive)
 
-    def statement_signer(self) -> "StatementSigner | None":
+    def statement_signer(self) -> StatementSigner | None:
         """What signs statements with the user's keys; None where no feature has any."""
         return statement_signer_of(self.features)
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from outlast.core.names import KnownName, KnownNames, RepoId
     from outlast.core.offer import Offer
     from outlast.core.policy import Gate
-    from outlast.core.statement_signing import StatementSigner
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
     from outlast.sources.base import Source
@@ -99,6 +98,27 @@ class Finder(Protocol):
         """Revisions of models with `query` in their names; before each, which place lists it."""
 
 
+class StatementSigner(Protocol):
+    """Signs statements (in-toto) with the user's keys, and says who signed one."""
+
+    def names(self) -> list[str]:
+        """The names of the user's keys."""
+
+    def sign(
+        self, statement: Mapping[str, Any], keys: Sequence[str], passphrase_file: "Path | None"
+    ) -> bytes:
+        """An envelope (DSSE) over the statement, which is given the public keys as `keys` in its
+        predicate. Asks for passphrases at the terminal, unless a file has it. Raises
+        :class:`~outlast.core.errors.UsageError`, :class:`NotFoundError` and :class:`BadKeyError`.
+        """
+
+    def check(self, envelope: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """The statement, and the fingerprints of the keys that it names, all of which signed it:
+        whether they count is for the reader to say. Raises
+        :class:`~outlast.core.errors.MalformedError` and :class:`BadSignatureError`.
+        """
+
+
 CountryOf = Callable[[str], str]
 """The country from which an organisation of a hub is run: two letters of ISO 3166-1, or
 "unknown"."""
@@ -127,7 +147,7 @@ class Listed(NamedTuple):
     :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
     `reports` is that of a function that says what runs of it on an archive, given its folder: a
     :class:`~outlast.cli.screen.status_tables.Reported`. `signer` is that of a function that makes a
-    :class:`~outlast.core.statement_signing.StatementSigner`: one at most has it.
+    :class:`StatementSigner`: one at most has it.
     """
 
     name: str

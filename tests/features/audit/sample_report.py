@@ -23,7 +23,7 @@ def sample_report(off: float = 0.0, *, answer: str = "", model: str = "m") -> Au
     exchanges, audited, distances = [], [], []
     for number, prompt in enumerate(prompts):
         own = [[[w.encode().hex(), -1.5 - n / 8] for n, w in enumerate(WORDS)]] * TOKENS
-        tops = [
+        tops: list[list[dict[str, Any]]] = [
             [{"token": w, "logprob": -1.5 - n / 8 - off - rng.random() / 50} for n, w in _rows()]
             for _ in range(TOKENS)
         ]

@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.cli.feature import StatementSigner
 from outlast.core.claims import Assessor, Weigher
 from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.names import KnownNames
 from outlast.core.policy import Gate
-from outlast.core.statement_signing import StatementSigner
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
 from outlast.store.archive import Archive

@@ -12,7 +12,7 @@ of each take 150 MB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class KeptExchange:
     """One question and its answer: the question itself, both bodies as text, and the seconds from
     the request to the last byte.
     """
@@ -27,7 +27,7 @@ class Exchange:
 class Exchanges:
     """The exchanges of an audit, in order."""
 
-    kept: list[Exchange] = field(default_factory=list)
+    kept: list[KeptExchange] = field(default_factory=list)
     left: int = MOST_KEPT
 
     def add(self, prompt: str, request: bytes, response: bytes, seconds: float) -> None:
@@ -42,4 +42,4 @@ class Exchanges:
         self.left -= len(json.dumps(text, ensure_ascii=False).encode())
         if self.left < 0:
             raise UntestableError("the answers are too long to be kept as evidence")
-        self.kept.append(Exchange(prompt, request.decode(), text, round(seconds, 4)))
+        self.kept.append(KeptExchange(prompt, request.decode(), text, round(seconds, 4)))

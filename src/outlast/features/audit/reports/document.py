@@ -29,7 +29,7 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     """Refuses keys that it does not know; leaves out what has its default."""
 
 
-class ReportedExchange(_Strict):
+class ReportedExchange(_Strict, frozen=True):
     """What was sent and what came, as text; `prompt` is the number of the question in the report's
     list, `seconds` how long the answer took.
     """
@@ -40,7 +40,7 @@ class ReportedExchange(_Strict):
     seconds: Seconds
 
 
-class ReportedPosition(_Strict):
+class ReportedPosition(_Strict, frozen=True):
     """What the reference says of one token; which keys there are depends on the test. All numbers
     are log probabilities in nats.
     """
@@ -57,7 +57,7 @@ class ReportedPosition(_Strict):
     """`sampled`: of the served token, in the order of the report's names."""
 
 
-class ReportedAnswer(_Strict):
+class ReportedAnswer(_Strict, frozen=True):
     """The evidence of one answer: the number of its exchange, its positions, and how many tokens
     could not be compared.
     """
@@ -67,14 +67,14 @@ class ReportedAnswer(_Strict):
     dropped: Count
 
 
-class ReportedCalibration(_Strict):
+class ReportedCalibration(_Strict, frozen=True):
     """Distances at the positions of honest questions, by numerics and by alternative."""
 
     honest: ByName
     alternatives: ByName
 
 
-class ReportedFinding(_Strict):
+class ReportedFinding(_Strict, frozen=True):
     """The verdict as the auditor reached it; see :class:`AuditFinding`."""
 
     verdict: Line
@@ -86,7 +86,7 @@ class ReportedFinding(_Strict):
     power: Annotated[dict[Line, Rate], Meta(max_length=64)] | None = None
 
 
-class AuditReport(_Strict):
+class AuditReport(_Strict, frozen=True):
     """The whole report. Its keys are those of docs/format/audit-report.md."""
 
     type: Line

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from outlast.cli.feature import StatementSigner
 from outlast.core.digest import Digest
 from outlast.core.errors import BadSignatureError, MalformedError
-from outlast.core.statement_signing import StatementSigner
 from outlast.features.audit.reports.document import AuditReport
 
 PREDICATE: Final = "urn:outlast:audit-report-signature:v1"
@@ -29,7 +29,7 @@ def sign_report(
     about: tuple[AuditReport, bytes],
 ) -> bytes:
     """The envelope for a report with these bytes. Raises what
-    :meth:`~outlast.core.statement_signing.StatementSigner.sign` does.
+    :meth:`~outlast.cli.feature.StatementSigner.sign` does.
     """
     report, data = about
     statement = {

@@ -21,7 +21,7 @@ _MOST: Final = 64 * 1024
 
 
 class KeyStatementSigner:
-    """Implements :class:`~outlast.core.statement_signing.StatementSigner`."""
+    """Implements :class:`~outlast.cli.feature.StatementSigner`."""
 
     def names(self) -> list[str]:
         return [one.name for one in own_keys().all()]
