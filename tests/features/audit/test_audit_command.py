@@ -82,6 +82,19 @@ def test_four_bits_under_the_name_of_sixteen_are_caught(home: Path, lying: Servi
     assert inside("audit", "replay", report, home=home).code == 10
 
 
+def test_sampled_text_alone_tells_four_bits(home: Path, honest: Serving, lying: Serving) -> None:
+    """With its report and page."""
+    many = ("--test", "sampled", "--prompts", "12", "--tokens", "40")
+    report, page = home / "sampled.json", home / "sampled.html"
+    found = audit(home, honest, *many, "--report", report, "--page", page)
+    assert found["verdict"] in {"consistent", "inconclusive"}
+    assert found["statistic"] < found["floor"]  # type: ignore[operator]
+    again = inside("audit", "replay", report, "--json", home=home)
+    assert again.result["same"]
+    assert page.read_text().count("<svg") == 4
+    assert audit(home, lying, *many, code=10)["verdict"] == "divergent"
+
+
 def test_a_second_audit_computes_nothing(home: Path, honest: Serving) -> None:
     """At temperature 0 the endpoint answers alike, so nothing is new."""
     first = audit(home, honest, "--test", "greedy")

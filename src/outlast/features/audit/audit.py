@@ -14,16 +14,24 @@ from outlast.features.audit.asking.prompts import make_prompts
 from outlast.features.audit.evidence import (
     GREEDY,
     LOGPROBS,
+    SAMPLED,
     AuditFinding,
     Verdict,
     distances_of,
     judge,
+    judge_sampled,
     score_of,
 )
 from outlast.features.audit.gathering import Gathered, Lengths, calibrate, gather, prompt_tokens
 from outlast.features.audit.reference.reference import OWN, Reference
 from outlast.features.audit.reports.commitment import commitment
 from outlast.features.audit.reports.document import REPORT_TYPE
+from outlast.features.audit.sampling import (
+    MOST_SAMPLED,
+    SampledText,
+    compare_sampled,
+    read_sampled,
+)
 from outlast.features.audit.statistics.logprobs import TOP
 from outlast.features.audit.tuning import MOST_PROMPTS, MOST_TOKENS
 
@@ -31,9 +39,16 @@ _LISTED: Final = 20
 """Likeliest tokens that are asked for: OpenAI's API gives no more."""
 _SAMPLED: Final = {"temperature": 1, "top_p": 1}
 _GREEDY: Final = {"temperature": 0, "top_p": 1}
+_WISHES: Final = {
+    LOGPROBS: {**_SAMPLED, "logprobs": True, "top_logprobs": _LISTED},
+    GREEDY: _GREEDY,
+    SAMPLED: _SAMPLED,
+}
 _CALIBRATION: Final = b"calibration"
 _UNLIKELY: Final = 0.25
 """Nats of the mean margin. Guess: 4 bits instead of 16 come to a tenth of it."""
+_LONG: Final = 8
+"""Tokens of an answer that is not sampled twice by chance. A guess: at 1 bit each, one in 256."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +74,8 @@ class AuditOptions:
         ):
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"--{name} must lie between {low} and {high}")
+        if self.test == SAMPLED and self.prompts * self.tokens > MOST_SAMPLED:
+            raise UsageError(f"--test {SAMPLED} compares {MOST_SAMPLED:,} tokens at most")
         if not 0.0001 <= self.alpha <= 0.5:
             raise UsageError("--alpha must lie between 0.0001 and 0.5")
 
@@ -89,6 +106,7 @@ class Audit:
         self._say = say
         self._answers: set[tuple[str, tuple[float, ...]]] = set()
         self._audited: list[dict[str, Any]] = []
+        self._texts: list[SampledText] = []
         self._calibration: dict[str, Any] = {"honest": {}, "alternatives": {}}
         self._offer: _Offer | None = None
         self._ended = ""
@@ -117,6 +135,8 @@ class Audit:
     def _probe(self, prompt: str) -> _Offer:
         """The strongest test that the endpoint allows."""
         wanted = self._options.test
+        if wanted == SAMPLED:
+            return self._probe_sampled(prompt)
         if wanted != GREEDY:
             try:
                 answer = self._ask(prompt, {**_SAMPLED, "logprobs": True, "top_logprobs": _LISTED})
@@ -133,10 +153,10 @@ class Audit:
             again = self._ask(prompt, _GREEDY)
         except RefusedRequestError as error:
             raise UntestableError(f"the endpoint refuses a plain question: {error}") from None
+        if first.text != again.text and wanted is None:
+            return _Offer(SAMPLED)
         if first.text != again.text:
-            raise UntestableError(
-                "the endpoint gives neither log probabilities nor the same text at temperature 0"
-            )
+            raise UntestableError("the endpoint does not give the same text at temperature 0")
         sampled = [self._ask(prompt, _SAMPLED).text for _ in range(2)]
         if sampled == [first.text, first.text]:
             raise UntestableError(
@@ -144,10 +164,18 @@ class Audit:
             )
         return _Offer(GREEDY)
 
+    def _probe_sampled(self, prompt: str) -> _Offer:
+        """Whether repeated questions are sampled anew: of four long answers two differ."""
+        try:
+            answers = [self._ask(prompt, _SAMPLED).text for _ in range(4)]
+        except RefusedRequestError as error:
+            raise UntestableError(f"the endpoint refuses a plain question: {error}") from None
+        if len(set(answers)) == 1:
+            raise UntestableError("a repeated question has the same answer: cached, or not sampled")
+        return _Offer(SAMPLED)
+
     def _ask_all(self, prompts: Sequence[str], offer: _Offer) -> None:
-        wishes = _GREEDY
-        if offer.test == LOGPROBS:
-            wishes = {**_SAMPLED, "logprobs": True, "top_logprobs": _LISTED}
+        wishes = _WISHES[offer.test]
         for number, prompt in enumerate(prompts, start=1):
             try:
                 answer = self._ask(prompt, wishes)
@@ -156,7 +184,7 @@ class Audit:
                 break
             except RefusedRequestError as error:
                 raise UntestableError(f"the endpoint refuses a question: {error}") from None
-            found = gather(offer.test, self._reference, prompt, answer, self._options.tokens)
+            found = self._gather(offer.test, prompt, answer)
             self._refuse_replayed(offer.test, answer, found)
             self._audited.append(
                 {
@@ -166,8 +194,18 @@ class Audit:
                 }
             )
             self._say(f"asked {number} of {len(prompts)}")
-        if not any(one["positions"] for one in self._audited):
+        if not any(one["positions"] for one in self._audited) and not any(
+            text.tokens for text in self._texts
+        ):
             raise UntestableError("no answer could be compared with the reference's tokens")
+
+    def _gather(self, test: str, prompt: str, answer: ServedAnswer) -> Gathered:
+        most = self._options.tokens
+        if test != SAMPLED:
+            return gather(test, self._reference, prompt, answer, most)
+        asked = prompt_tokens(self._reference, prompt)
+        self._texts.append(read_sampled(self._reference, asked, answer.text, most))
+        return Gathered([], 1)  # compared once all are here: each change is loaded once
 
     def _ask(self, prompt: str, wishes: dict[str, Any]) -> ServedAnswer:
         length = len(prompt_tokens(self._reference, prompt))
@@ -184,11 +222,15 @@ class Audit:
         self._answers.add((answer.text, logprobs))
         if test == GREEDY and known and found.positions:
             known = score_of(test, found.positions) > _UNLIKELY
+        if test == SAMPLED:
+            known = known and len(self._texts[-1].tokens) >= _LONG
         if known:
             raise UntestableError("the endpoint replays an answer to another question")
 
     def _judge(self, offer: _Offer) -> AuditFinding:
         options = self._options
+        if offer.test == SAMPLED:
+            return self._judge_sampled()
         model = hashlib.sha256(self._reference.build.encode()).digest()
         prompts = make_prompts(_CALIBRATION + model, options.calibration)
         self._say("computing the reference")
@@ -202,8 +244,21 @@ class Audit:
             distances, self._calibration["honest"], self._calibration["alternatives"], options.alpha
         )
 
+    def _judge_sampled(self) -> AuditFinding:
+        self._say("computing the reference")
+        rows, self._calibration = compare_sampled(self._reference, self._texts)
+        for one, positions in zip(self._audited, rows, strict=True):
+            one["positions"] = positions
+        alpha = self._options.alpha
+        return judge_sampled(rows, self._calibration["alternatives"], alpha)
+
     def _commitment(self) -> str:
         return commitment(self._options.seed.hex(), self._prompts)
+
+    def _honest(self) -> list[str]:
+        """The names of honest numerics; those of sampled text are in the order of positions."""
+        sampled = self._offer is not None and self._offer.test == SAMPLED
+        return [name for name in self._reference.honest if sampled or name != OWN]
 
     def _report(self, finding: AuditFinding) -> dict[str, Any]:
         options = self._options
@@ -218,7 +273,7 @@ class Audit:
             "prompts": self._prompts,
             "commitment": self._commitment(),
             "tokens": options.tokens,
-            "honest": [name for name in self._reference.honest if name != OWN],
+            "honest": self._honest(),
             "alternatives": list(self._calibration["alternatives"]),
             "calibration": self._calibration,
             "exchanges": [

@@ -3,6 +3,7 @@
 Each position of an answer has a distance in nats: for the test ``logprobs`` that of the served log
 probabilities from the reference's, for ``greedy`` the clipped margin. The score of a prompt is the
 mean of its positions. It is compared with the scores of honest prompts, cut to as many positions.
+For ``sampled`` a position has log probabilities by hypothesis, and evidence is their sum.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,16 @@ from enum import StrEnum
 from statistics import fmean as mean
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from outlast.features.audit.statistics.calibration import Calibration
+from outlast.features.audit.statistics.eprocess import anytime_p, log_evidence, threshold
 from outlast.features.audit.statistics.greedy import clipped_margin
 from outlast.features.audit.statistics.logprobs import position_distance
 
 LOGPROBS: Final = "logprobs"
 GREEDY: Final = "greedy"
+SAMPLED: Final = "sampled"
 POWER: Final = 0.9
 """With which an alternative has to be found before an endpoint is called consistent."""
 ALLOWANCE: Final = 1.1
@@ -48,9 +53,9 @@ EXIT: Final[Mapping[Verdict, int]] = {
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
     """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm,
-    beside ranks that honest scores have with a probability of at most alpha; `smallest`: the
-    deviation (in nats of the score) that would have been found with a power of :data:`POWER`;
-    `power`: that for each alternative.
+    beside ranks that honest scores have with a probability of at most alpha; of sampled text: the
+    highest log evidence, and what it must reach. `smallest`: the deviation (in nats of the score)
+    that would have been found with a power of :data:`POWER`; `power`: that for each alternative.
     """
 
     verdict: Verdict
@@ -128,3 +133,41 @@ def judge(
     else:
         verdict, reason = Verdict.INCONCLUSIVE, "no alternative would have been found for sure"
     return AuditFinding(verdict, reason, statistic, found, floor, smallest, power)
+
+
+def judge_sampled(
+    answers: Sequence[Sequence[Mapping[str, Any]]],
+    alternatives: Mapping[str, Distances],
+    alpha: float,
+) -> AuditFinding:
+    """The verdict on sampled text: `answers` have positions with the log probabilities of their
+    tokens, `alternatives` by name the highest log evidence of simulated runs.
+    """
+    course = log_course(answers)
+    if not len(course):
+        return AuditFinding(Verdict.UNTESTABLE, "no prompt could be compared")
+    highest, floor = float(course.max()), threshold(alpha)
+    power = {
+        name: float(np.mean(np.asarray(runs[0]) >= floor))
+        for name, runs in sorted(alternatives.items())
+    }
+    seen = [name for name, share in power.items() if share >= POWER]
+    if highest >= floor:
+        verdict = Verdict.DIVERGENT
+        reason = "the text is likelier from changed weights, or sampled otherwise"
+    elif seen:
+        verdict = Verdict.CONSISTENT
+        reason = f"the text is as the weights write it, and {', '.join(seen)} would have been found"
+    else:
+        verdict, reason = Verdict.INCONCLUSIVE, "no alternative would have been found for sure"
+    return AuditFinding(verdict, reason, highest, anytime_p(highest), floor, None, power)
+
+
+def log_course(answers: Sequence[Sequence[Mapping[str, Any]]]) -> "np.ndarray[Any, Any]":
+    """The log evidence after each token of all answers."""
+    rows = [one for positions in answers for one in positions]
+    if not rows:
+        return np.zeros(0)
+    honest = np.array([one["honest"] for one in rows], dtype=np.float64)
+    others = np.array([one["alternatives"] for one in rows], dtype=np.float64)
+    return log_evidence(honest, others)

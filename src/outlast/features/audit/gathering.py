@@ -12,7 +12,8 @@ from outlast.features.audit.reference.reference import OWN, Reference
 from outlast.features.audit.statistics.logprobs import TOP
 
 KEEP: Final = 64
-"""Likeliest tokens of the reference that are kept at a position, for the tests A and B."""
+"""Likeliest tokens of the reference that are kept at a position, for the tests A and B;
+for sampled text see :mod:`~outlast.features.audit.sampling`."""
 FOR_POWER: Final = 8
 """Prompts of the calibration that alternatives are tried on. A guess: their distances are far from
 honest ones, or the power is small anyway."""

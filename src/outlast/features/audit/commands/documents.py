@@ -19,10 +19,12 @@ class AuditedDocument(Document):
         str, "`consistent`, `divergent`, `inconclusive` or `untestable`; each has an exit status"
     ]
     reason: Annotated[str, "why, in words"]
-    test: Annotated[str | None, "`logprobs` or `greedy`; null: none was possible"]
+    test: Annotated[str | None, "`logprobs`, `greedy` or `sampled`; null: none was possible"]
     alpha: Annotated[float, "the error rate that was asked for"]
     p_value: Annotated[float | None, "how likely honest answers differ as much"]
-    statistic: Annotated[float | None, "the mean difference, in nats"]
+    statistic: Annotated[
+        float | None, "the mean difference, in nats; of `sampled` the log evidence"
+    ]
     floor: Annotated[float | None, "what it has to exceed for an alarm, in nats"]
     smallest: Annotated[
         float | None, "the difference that would have been found with a power of 90 %, in nats"

@@ -24,7 +24,7 @@ from outlast.features.audit.asking.endpoint import AuditedEndpoint
 from outlast.features.audit.audit import Audit, AuditOptions
 from outlast.features.audit.commands.documents import AuditedDocument
 from outlast.features.audit.commands.page_option import page_option, write_page
-from outlast.features.audit.evidence import EXIT, GREEDY, LOGPROBS, AuditFinding, Verdict
+from outlast.features.audit.evidence import EXIT, GREEDY, LOGPROBS, SAMPLED, AuditFinding, Verdict
 from outlast.features.audit.reference.cache import ScoreCache
 from outlast.features.audit.reference.reference import Reference, ReferenceOptions
 from outlast.features.audit.reports.document import AuditReport, report_of
@@ -62,7 +62,7 @@ Exit status:
 )
 @click.option(
     "--test",
-    type=click.Choice([LOGPROBS, GREEDY]),
+    type=click.Choice([LOGPROBS, GREEDY, SAMPLED]),
     help="Use this test  [default: the strongest that the endpoint allows]",
 )
 @click.option(
@@ -156,8 +156,8 @@ def endpoint(
     """Ask the endpoint at URL (up to /v1) questions, compare its answers with the archived weights,
     and say whether it serves them.
 
-    The strongest test that the endpoint allows is used: its log probabilities, or its text at
-    temperature 0. The reference is computed here, once; honest differences between engines are
+    The strongest test that the endpoint allows is used: its log probabilities, its text at
+    temperature 0, or its text at temperature 1. The reference is computed here, once; honest differences between engines are
     measured, and so is what fewer bits would change. Only a deviation beyond the former is called
     divergent, and only an endpoint where the latter would have been found is called consistent.
 
@@ -314,7 +314,8 @@ def _show(call: Session, found: dict[str, Any], finding: AuditFinding) -> None:
     print(f"{finding.verdict.value}: {finding.reason}")
     if finding.statistic is not None:
         print(f"test        {found['test']}, error rate {found['alpha']:g}")
-        print(f"difference  {finding.statistic:.4f} nats; an alarm is above {finding.floor:.4f}")
+        what = "evidence  " if found["test"] == SAMPLED else "difference"
+        print(f"{what}  {finding.statistic:.4f} nats; an alarm is above {finding.floor:.4f}")
         print(f"p-value     {finding.p_value:.2g}")
         smallest = "none" if finding.smallest is None else f"{finding.smallest:.4f} nats"
         print(f"smallest    {smallest}: a deviation that 90 % of such audits would have found")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from statistics import fmean
 
-from outlast.features.audit.evidence import AuditFinding
+from outlast.features.audit.evidence import SAMPLED, AuditFinding, log_course
 from outlast.features.audit.reports.document import AuditReport
-from outlast.features.audit.reports.replaying import audited_distances
+from outlast.features.audit.reports.replaying import audited_distances, sampled_positions
 
 _NATS = "mean difference, nats"
 
@@ -55,6 +55,8 @@ def page_evidence(report: AuditReport, finding: AuditFinding) -> PageEvidence:
     """The numbers of a report with this finding. Raises
     :class:`~outlast.core.errors.MalformedError`.
     """
+    if report.test == SAMPLED:
+        return _of_sampled(report, finding)
     audited = [] if report.test is None else audited_distances(report)
     threshold = finding.floor or 0.0
     others = report.calibration.alternatives
@@ -69,6 +71,37 @@ def page_evidence(report: AuditReport, finding: AuditFinding) -> PageEvidence:
         threshold,
         "alarm, mean",
         [one.seconds for one in report.exchanges],
+    )
+
+
+def _of_sampled(report: AuditReport, finding: AuditFinding) -> PageEvidence:
+    rows = sampled_positions(report)
+    level = finding.floor or 0.0
+    return PageEvidence(
+        [[float(log_course([row])[-1])] for row in rows if row],
+        {name: [[one] for one in runs[0]] for name, runs in report.calibration.honest.items()},
+        {
+            name: [[one] for one in runs[0]]
+            for name, runs in report.calibration.alternatives.items()
+        },
+        [float(one) for one in log_course(rows)],
+        level,
+        [],
+        [] if finding.statistic is None else [finding.statistic],
+        0.0,
+        "no evidence",
+        [one.seconds for one in report.exchanges],
+        "log evidence",
+        "log evidence",
+        "highest log evidence",
+        "How much likelier the text is from changed weights, or sampled otherwise, than from the "
+        "archived weights: the natural logarithm of the ratio, as more tokens came. Where it ever "
+        "reaches the dashed line, the verdict is divergent; an honest endpoint does so with at "
+        "most the error rate.",
+        "The same ratio for each answer alone. Single answers prove little in either direction.",
+        "What the highest log evidence would be, by what answers: simulated runs of the same "
+        "length, drawn from each distribution. Runs at the right of the dashed line are found.",
+        comparable=False,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from outlast.features.audit.asking.answers import UntestableError, read_answer
-from outlast.features.audit.evidence import AuditFinding, Verdict
+from outlast.features.audit.evidence import SAMPLED, AuditFinding, Verdict
 from outlast.features.audit.page.charts import safe
 from outlast.features.audit.page.evidence import page_evidence
 from outlast.features.audit.page.figures import figures
@@ -98,7 +98,8 @@ def _result(report: AuditReport, finding: AuditFinding) -> Iterator[tuple[str, s
     yield "test", report.test or "none"
     yield "error rate", f"{report.alpha:g}: so many honest endpoints at most are called divergent"
     if finding.statistic is not None and finding.floor is not None:
-        yield "difference", f"{finding.statistic:.4g} nats; an alarm is above {finding.floor:.4g}"
+        what = "log evidence" if report.test == SAMPLED else "difference"
+        yield what, f"{finding.statistic:.4g} nats; an alarm is above {finding.floor:.4g}"
     if finding.p_value is not None:
         yield "p-value", f"{finding.p_value:.2g}"
     if finding.smallest is not None:

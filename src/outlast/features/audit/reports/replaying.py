@@ -11,10 +11,12 @@ from outlast.features.audit.asking.answers import ServedToken, UntestableError, 
 from outlast.features.audit.evidence import (
     GREEDY,
     LOGPROBS,
+    SAMPLED,
     AuditFinding,
     Verdict,
     distances_of,
     judge,
+    judge_sampled,
 )
 from outlast.features.audit.reports.commitment import commitment
 from outlast.features.audit.reports.document import AuditReport, ReportedAnswer
@@ -28,9 +30,12 @@ def replayed(report: AuditReport) -> AuditFinding:
     _check_questions(report)
     if report.test is None:
         return AuditFinding(_verdict(report), report.finding.reason)
-    if report.test not in {LOGPROBS, GREEDY}:
+    if report.test not in {LOGPROBS, GREEDY, SAMPLED}:
         raise MalformedError(f"a report of another test: {report.test[:40]!r}")
     try:
+        if report.test == SAMPLED:
+            calibrated = report.calibration.alternatives
+            return judge_sampled(sampled_positions(report), calibrated, report.alpha)
         return judge(
             audited_distances(report),
             report.calibration.honest,
@@ -49,6 +54,23 @@ def audited_distances(report: AuditReport) -> list[list[float]]:
         return [distances_of(report.test, row) for row in rows if row]
     except (TypeError, ValueError):
         raise MalformedError("the report lacks evidence, or has it in another form") from None
+
+
+def sampled_positions(report: AuditReport) -> list[list[dict[str, list[float]]]]:
+    """The positions of each answer of sampled text. Raises :class:`MalformedError` where they are
+    not about the hypotheses that the report names.
+    """
+    rows = [
+        [{"honest": at.honest, "alternatives": at.alternatives} for at in one.positions]
+        for one in report.audited
+    ]
+    counts = {(len(at["honest"]), len(at["alternatives"])) for row in rows for at in row}
+    if counts - {(len(report.honest), len(report.alternatives))} or (0, 0) in counts:
+        raise MalformedError("the report lacks the probabilities of a hypothesis that it names")
+    calibrated = [*report.calibration.honest.values(), *report.calibration.alternatives.values()]
+    if any(len(runs) != 1 for runs in calibrated):
+        raise MalformedError("the report lacks the simulated runs of a hypothesis")
+    return rows
 
 
 def evidence_of(report: AuditReport, answer: ReportedAnswer) -> Sequence[Mapping[str, Any]]:
