@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-from outlast.features.audit.evidence import Verdict, distances_of, judge
+from outlast.features.audit.evidence import Verdict, distances_of, explained, judge
 from outlast.features.audit.reports.commitment import commitment
 from outlast.features.audit.reports.document import REPORT_TYPE, AuditReport, report_of
 from tests.features.audit.hostile_server import completion
@@ -45,7 +45,8 @@ def sample_report(off: float = 0.0, *, answer: str = "", model: str = "m") -> Au
             distances.append(distances_of("logprobs", rows))
     honest = {"bf16": [[rng.random() / 50 for _ in range(TOKENS)] for _ in range(20)]}
     others = {"int4": [[0.3 + rng.random() / 50 for _ in range(TOKENS)] for _ in range(8)]}
-    finding = judge(distances, honest, others, 0.05)
+    candidates = {} if not off else {"own": distances, "int4": [[0.01] * TOKENS] * QUESTIONS}
+    finding = explained(judge(distances, honest, others, 0.05), candidates, honest)
     return report_of(
         {
             "type": REPORT_TYPE,
@@ -66,6 +67,7 @@ def sample_report(off: float = 0.0, *, answer: str = "", model: str = "m") -> Au
             "honest": ["bf16"],
             "alternatives": ["int4"],
             "calibration": {"honest": honest, "alternatives": others},
+            "candidates": candidates,
             "exchanges": exchanges,
             "audited": audited,
             "ended": "",

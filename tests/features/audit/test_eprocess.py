@@ -18,6 +18,7 @@ from outlast.features.audit.statistics.eprocess import (
     threshold,
 )
 from outlast.features.audit.statistics.outcomes import (
+    SAMPLING,
     Listed,
     index_of,
     outcomes,
@@ -37,8 +38,8 @@ def listed(logits: Floats, keep: int = KEEP) -> Listed:
 
 
 def position(rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """The true distributions of two honest numerics: (2, words); and the log probabilities of all
-    words under each hypothesis, of which the first two are these: (hypotheses, words).
+    """The true distribution of words; and the log probabilities of all words under each hypothesis,
+    of which the first two are honest, 0 where a word is no outcome: (hypotheses, words).
     """
     logits = rng.normal(size=WORDS) * 2
     own, other = listed(logits), listed(logits + rng.normal(size=WORDS) * 0.02)
@@ -46,12 +47,15 @@ def position(rng: np.random.Generator) -> tuple[Floats, Floats]:
     base = outcomes(own)
     tables = [base, under(own, other, honest=True), under(own, listed(noisy), honest=False)]
     tables += sampled_otherwise(base).values()
-    at = [index_of(own, word) for word in range(WORDS)]
-    true = np.exp([logits, logits])
-    return true / true.sum(axis=1, keepdims=True), np.array(tables)[:, at]
+    found = np.zeros((len(tables), WORDS))
+    for word in range(WORDS):
+        if (at := index_of(own, word)) is not None:
+            found[:, word] = np.array(tables)[:, at]
+    true = np.exp(logits)
+    return true / true.sum(), found
 
 
-def paths(seed: int, source: int = 0) -> tuple[Floats, Floats]:
+def paths(seed: int) -> tuple[Floats, Floats]:
     """Of many runs in which the endpoint is honest, the highest log evidence at any time; and the
     same of a wrong one, that takes the best alternative for the mixture.
     """
@@ -60,9 +64,9 @@ def paths(seed: int, source: int = 0) -> tuple[Floats, Floats]:
     highest, wrong = np.full(RUNS, -np.inf), np.full(RUNS, -np.inf)
     for _ in range(TOKENS):
         true, tables = position(rng)
-        words = rng.choice(WORDS, size=RUNS, p=true[source])
+        words = rng.choice(WORDS, size=RUNS, p=true)
         # An answer that ends says nothing, and the next one begins.
-        sums = sums + np.where(words == 3, 0, tables[:, words]).T
+        sums = sums + tables[:, words].T
         highest = np.maximum(highest, of_sums(sums[:, :2], sums[:, 2:]))
         wrong = np.maximum(wrong, (sums[:, 2:].max(axis=1) - sums[:, :2].max(axis=1)))
     return highest, wrong
@@ -88,8 +92,8 @@ def test_rules_of_stopping() -> None:
     first = np.full(RUNS, np.nan)
     for _ in range(60):
         true, tables = position(rng)
-        words = rng.choice(WORDS, size=RUNS, p=true[0])
-        sums = sums + np.where(words == 3, 0, tables[:, words]).T
+        words = rng.choice(WORDS, size=RUNS, p=true)
+        sums = sums + tables[:, words].T
         now = of_sums(sums[:, :2], sums[:, 2:])
         first = np.where(np.isnan(first) & ((now > 1) | (words == 7)), now, first)
     stopped += [now, np.where(np.isnan(first), now, first)]
@@ -105,24 +109,24 @@ def test_all_hypotheses_are_distributions_over_the_same_outcomes() -> None:
         logits = rng.normal(size=WORDS) * 2
         own, other = listed(logits), listed(logits + rng.normal(size=WORDS))
         base = outcomes(own)
-        ends = 3 in own.ids
-        assert len(base) == KEEP + 1 - ends
+        assert len(base) == KEEP - (3 in own.ids)
         for one in (base, under(own, other, honest=False), *sampled_otherwise(base).values()):
             assert np.exp(one).sum() == pytest.approx(1, abs=1e-9)
-        # A bound from above: never less than what is true.
-        whole = under(own, listed(logits, WORDS), honest=True)
-        assert whole == pytest.approx(base, abs=1e-9)
+        assert under(own, listed(logits, WORDS), honest=True) == pytest.approx(base, abs=1e-9)
+        # A bound from above: never less than what the whole list would say.
         true = logits + rng.normal(size=WORDS)
         short = under(own, listed(true), honest=True)
-        exact = under(own, listed(true, WORDS), honest=True)
-        if 3 in listed(true).ids or not ends:
-            assert (short >= exact - 1e-9).all()
+        assert (short >= under(own, listed(true, WORDS), honest=True) - 1e-9).all()
 
 
-def test_where_a_token_is_found() -> None:
+def test_unlikely_tokens_are_no_outcomes() -> None:
     own = listed(np.arange(WORDS, dtype=np.float64))
     assert index_of(own, WORDS - 1) == 0
-    assert index_of(own, 0) == KEEP
+    assert index_of(own, 0) is None  # not in the list
+    assert index_of(own, WORDS - 9) is None  # e ** -8.5
+    assert index_of(own, WORDS - 8) == 7
+    assert len(outcomes(own)) == 8
+    assert index_of(listed(np.array([0.0, 0, 0, 50])), 3) == 0  # one is left in any case
 
 
 def test_known_values() -> None:
@@ -137,11 +141,10 @@ def test_known_values() -> None:
 
 def test_simulated_runs_find_what_is_true() -> None:
     rng = np.random.default_rng(5)
-    simulated = Simulated(2, 9, 100)
+    simulated = Simulated(2, 1 + len(SAMPLING), 100)
     for _ in range(600):
         _, tables = position(rng)
-        shares = np.exp(tables)
-        simulated.add(np.log(shares / shares.sum(axis=1, keepdims=True)))
+        simulated.add(tables[:, tables[0] < 0])
     found = np.mean(simulated.highest >= threshold(ALPHA), axis=1)
     assert found[0] <= 0.1
     assert found[1] >= 0.9  # the noisy weights

@@ -18,10 +18,13 @@ from outlast.features.audit.evidence import (
     AuditFinding,
     Verdict,
     distances_of,
+    explained,
+    explained_sampled,
     judge,
     judge_sampled,
     score_of,
 )
+from outlast.features.audit.explaining import candidates
 from outlast.features.audit.gathering import Gathered, Lengths, calibrate, gather, prompt_tokens
 from outlast.features.audit.reference.reference import OWN, Reference
 from outlast.features.audit.reports.commitment import commitment
@@ -39,10 +42,11 @@ _LISTED: Final = 20
 """Likeliest tokens that are asked for: OpenAI's API gives no more."""
 _SAMPLED: Final = {"temperature": 1, "top_p": 1}
 _GREEDY: Final = {"temperature": 0, "top_p": 1}
+_UNCUT: Final = {**_SAMPLED, "top_k": 0, "min_p": 0}
+"""Some servers sample from the likeliest tokens alone unless they are told not to."""
 _WISHES: Final = {
     LOGPROBS: {**_SAMPLED, "logprobs": True, "top_logprobs": _LISTED},
     GREEDY: _GREEDY,
-    SAMPLED: _SAMPLED,
 }
 _CALIBRATION: Final = b"calibration"
 _UNLIKELY: Final = 0.25
@@ -82,10 +86,13 @@ class AuditOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """The test that an endpoint allows, and how long its lists of likeliest tokens are."""
+    """The test that an endpoint allows, how long its lists of likeliest tokens are, and with which
+    parameters it is asked; None for those of the test.
+    """
 
     test: str
     listed: int = 0
+    wishes: dict[str, Any] | None = None
 
 
 class Audit:
@@ -107,6 +114,8 @@ class Audit:
         self._answers: set[tuple[str, tuple[float, ...]]] = set()
         self._audited: list[dict[str, Any]] = []
         self._texts: list[SampledText] = []
+        self._scored: list[tuple[list[int], list[int], Any]] = []
+        self._candidates: dict[str, list[list[float]]] = {}
         self._calibration: dict[str, Any] = {"honest": {}, "alternatives": {}}
         self._offer: _Offer | None = None
         self._ended = ""
@@ -148,13 +157,17 @@ class Audit:
                     return _Offer(LOGPROBS, listed)
             if wanted == LOGPROBS:
                 raise UntestableError(f"the endpoint gives no lists of {TOP} likeliest tokens")
+        return self._probe_greedy(prompt)
+
+    def _probe_greedy(self, prompt: str) -> _Offer:
+        """Greedy text, where it is the same again; else sampled text."""
         try:
             first = self._ask(prompt, _GREEDY)
             again = self._ask(prompt, _GREEDY)
         except RefusedRequestError as error:
             raise UntestableError(f"the endpoint refuses a plain question: {error}") from None
-        if first.text != again.text and wanted is None:
-            return _Offer(SAMPLED)
+        if first.text != again.text and self._options.test is None:
+            return self._probe_sampled(prompt)
         if first.text != again.text:
             raise UntestableError("the endpoint does not give the same text at temperature 0")
         sampled = [self._ask(prompt, _SAMPLED).text for _ in range(2)]
@@ -165,17 +178,25 @@ class Audit:
         return _Offer(GREEDY)
 
     def _probe_sampled(self, prompt: str) -> _Offer:
-        """Whether repeated questions are sampled anew: of four long answers two differ."""
+        """Whether repeated questions are sampled anew, and by which parameters: of four answers two
+        differ.
+        """
+        wishes: dict[str, Any] = _UNCUT
         try:
-            answers = [self._ask(prompt, _SAMPLED).text for _ in range(4)]
+            answers = [self._ask(prompt, wishes).text]
+        except RefusedRequestError as error:
+            _log.info("no parameters beside temperature and top_p: %s", error)
+            wishes, answers = _SAMPLED, []
+        try:
+            answers += [self._ask(prompt, wishes).text for _ in range(4 - len(answers))]
         except RefusedRequestError as error:
             raise UntestableError(f"the endpoint refuses a plain question: {error}") from None
         if len(set(answers)) == 1:
             raise UntestableError("a repeated question has the same answer: cached, or not sampled")
-        return _Offer(SAMPLED)
+        return _Offer(SAMPLED, wishes=wishes)
 
     def _ask_all(self, prompts: Sequence[str], offer: _Offer) -> None:
-        wishes = _WISHES[offer.test]
+        wishes = offer.wishes or _WISHES[offer.test]
         for number, prompt in enumerate(prompts, start=1):
             try:
                 answer = self._ask(prompt, wishes)
@@ -186,6 +207,9 @@ class Audit:
                 raise UntestableError(f"the endpoint refuses a question: {error}") from None
             found = self._gather(offer.test, prompt, answer)
             self._refuse_replayed(offer.test, answer, found)
+            if found.positions:
+                asked = prompt_tokens(self._reference, prompt)
+                self._scored.append((asked, list(found.tokens), found.positions))
             self._audited.append(
                 {
                     "exchange": len(self._endpoint.exchanges.kept) - 1,
@@ -240,17 +264,23 @@ class Audit:
         distances = [
             distances_of(offer.test, one["positions"]) for one in self._audited if one["positions"]
         ]
-        return judge(
-            distances, self._calibration["honest"], self._calibration["alternatives"], options.alpha
-        )
+        honest, others = self._calibration["honest"], self._calibration["alternatives"]
+        finding = judge(distances, honest, others, options.alpha)
+        if finding.verdict is Verdict.DIVERGENT:
+            self._say("looking for what it is")
+            self._candidates = candidates(offer.test, self._reference, self._scored)
+        return explained(finding, self._candidates, honest)
 
     def _judge_sampled(self) -> AuditFinding:
         self._say("computing the reference")
         rows, self._calibration = compare_sampled(self._reference, self._texts)
-        for one, positions in zip(self._audited, rows, strict=True):
+        for one, text, positions in zip(self._audited, self._texts, rows, strict=True):
             one["positions"] = positions
+            one["dropped"] += len(text.tokens) - len(positions)
         alpha = self._options.alpha
-        return judge_sampled(rows, self._calibration["alternatives"], alpha)
+        finding = judge_sampled(rows, self._calibration["alternatives"], alpha)
+        names = list(self._calibration["alternatives"])
+        return explained_sampled(finding, rows, self._reference.honest, names)
 
     def _commitment(self) -> str:
         return commitment(self._options.seed.hex(), self._prompts)
@@ -276,6 +306,7 @@ class Audit:
             "honest": self._honest(),
             "alternatives": list(self._calibration["alternatives"]),
             "calibration": self._calibration,
+            "candidates": self._candidates,
             "exchanges": [
                 {
                     "prompt": numbers[one.prompt],

@@ -7,7 +7,7 @@ For ``sampled`` a position has log probabilities by hypothesis, and evidence is 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean as mean
 from typing import Any, Final, TypeAlias
@@ -16,6 +16,7 @@ import numpy as np
 
 from outlast.features.audit.statistics.calibration import Calibration
 from outlast.features.audit.statistics.eprocess import anytime_p, log_evidence, threshold
+from outlast.features.audit.statistics.explanation import by_distance, by_likelihood
 from outlast.features.audit.statistics.greedy import clipped_margin
 from outlast.features.audit.statistics.logprobs import position_distance
 
@@ -28,6 +29,9 @@ ALLOWANCE: Final = 1.1
 """By how much honest distances are multiplied before they are compared: engines that cannot be run
 here may differ that much more than those that can."""
 _LEAST_FLOOR: Final = 0.002
+_SHOWN: Final = 0.01
+_OWN: Final = "own"
+"""What the reference calls the weights as they are."""
 Distances: TypeAlias = Sequence[Sequence[float]]
 """Of prompts, each with its positions (at least one), in nats."""
 
@@ -55,7 +59,8 @@ class AuditFinding:
     """The verdict, and why. `statistic`: the mean score; `floor`: what it must exceed for an alarm,
     beside ranks that honest scores have with a probability of at most alpha; of sampled text: the
     highest log evidence, and what it must reach. `smallest`: the deviation (in nats of the score)
-    that would have been found with a power of :data:`POWER`; `power`: that for each alternative.
+    that would have been found with a power of :data:`POWER`; `power`: that for each alternative;
+    `explanations` of a divergent endpoint: by name, its share of the likelihood.
     """
 
     verdict: Verdict
@@ -65,6 +70,7 @@ class AuditFinding:
     floor: float | None = None
     smallest: float | None = None
     power: Mapping[str, float] | None = None
+    explanations: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +81,7 @@ class AuditFinding:
             "floor": self.floor,
             "smallest": self.smallest,
             "power": None if self.power is None else dict(self.power),
+            "explanations": None if self.explanations is None else dict(self.explanations),
         }
 
 
@@ -171,3 +178,45 @@ def log_course(answers: Sequence[Sequence[Mapping[str, Any]]]) -> "np.ndarray[An
     honest = np.array([one["honest"] for one in rows], dtype=np.float64)
     others = np.array([one["alternatives"] for one in rows], dtype=np.float64)
     return log_evidence(honest, others)
+
+
+def explained(
+    finding: AuditFinding, candidates: Mapping[str, Distances], honest: Mapping[str, Distances]
+) -> AuditFinding:
+    """A divergent finding with its explanations, from the distances of all answers to each
+    candidate; without any, as it is.
+    """
+    if finding.verdict is not Verdict.DIVERGENT or not candidates:
+        return finding
+    scores = [mean(one) for rows in honest.values() for one in rows]
+    return replace(finding, explanations=by_distance(candidates, mean(scores)))
+
+
+def explained_sampled(
+    finding: AuditFinding,
+    answers: Sequence[Sequence[Mapping[str, Any]]],
+    honest: Sequence[str],
+    alternatives: Sequence[str],
+) -> AuditFinding:
+    """The same for sampled text, from the log probabilities of its tokens; the names are in the
+    order of positions.
+    """
+    if finding.verdict is not Verdict.DIVERGENT:
+        return finding
+    rows = [positions for positions in answers if positions]
+    likely = {
+        name: [sum(at[kind][number] for at in positions) for positions in rows]
+        for kind, names in (("honest", honest[:1]), ("alternatives", alternatives))
+        for number, name in enumerate(names)
+    }
+    return replace(finding, explanations=by_likelihood(likely))
+
+
+def ranked(explanations: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The explanations that a person should see: those with at least 1 %, the likeliest first."""
+    shown = [
+        ("the archived weights" if name == _OWN else name, share)
+        for name, share in explanations.items()
+        if share >= _SHOWN
+    ]
+    return sorted(shown, key=lambda one: -one[1])

@@ -21,10 +21,13 @@ honest ones, or the power is small anyway."""
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The evidence of one prompt; `dropped`: served tokens that could not be compared."""
+    """The evidence of one prompt; `dropped`: served tokens that could not be compared;
+    `tokens`: those of the text that was scored.
+    """
 
     positions: list[dict[str, Any]]
     dropped: int
+    tokens: Sequence[int] = ()
 
 
 def prompt_tokens(reference: Reference, prompt: str) -> list[int]:
@@ -49,16 +52,17 @@ def gather(
         for at, (one, other) in enumerate(zip(scored, served, strict=False))
         if len(other.top) >= min(usual, TOP)
     ]
-    return Gathered(positions, len(served) - len(positions))
+    return Gathered(positions, len(served) - len(positions), text)
 
 
 def gather_greedy(reference: Reference, prompt: list[int], said: str, most: int) -> Gathered:
     """The evidence of a text that was said at temperature 0, of its first `most` tokens."""
     own = reference.tokenize(said)[:most]
     # An answer that is cut may end within a token.
-    scored = reference.score(OWN, prompt, [token.id for token in own[:-1]], KEEP)
+    text = [token.id for token in own[:-1]]
+    scored = reference.score(OWN, prompt, text, KEEP)
     kept = scored[: retokenised(own, scored)]
-    return Gathered([margin(one) for one in kept], len(own) - len(kept))
+    return Gathered([margin(one) for one in kept], len(own) - len(kept), text)
 
 
 def aligned(own: Sequence[TextToken], served: Sequence[ServedToken]) -> int:

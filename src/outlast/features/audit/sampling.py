@@ -18,7 +18,8 @@ from outlast.features.audit.statistics.outcomes import (
 )
 
 KEEP_SAMPLED: Final = 512
-"""Likeliest tokens that are kept at a position. A guess: all others have a few % together."""
+"""Likeliest tokens that are kept at a position. A guess: those with a probability of 3e-4 are fewer
+at nearly all."""
 MOST_SAMPLED: Final = 20_000
 """Tokens of all answers that are compared: their distributions take 30 KB each."""
 DRAWS: Final = 200
@@ -48,7 +49,8 @@ def compare_sampled(
     reference: Reference, texts: Sequence[SampledText]
 ) -> tuple[list[list[dict[str, Any]]], dict[str, Any]]:
     """The positions of each text, and what the highest log evidence would be under each
-    hypothesis, as a report has them. Each change of the weights is loaded once.
+    hypothesis, as a report has them. Each change of the weights is loaded once. Tokens that the
+    reference finds unlikely are left out.
     """
     for change in (*reference.honest, *reference.alternatives):
         for text in texts:
@@ -57,7 +59,11 @@ def compare_sampled(
     others = names(reference.alternatives)
     simulated = Simulated(len(reference.honest), len(others), DRAWS)
     rows = [
-        [_position(reference, text, at, simulated) for at in range(len(text.tokens))]
+        [
+            found
+            for at in range(len(text.tokens))
+            if (found := _position(reference, text, at, simulated)) is not None
+        ]
         for text in texts
     ]
     honest, *alternatives = (
@@ -71,9 +77,12 @@ def compare_sampled(
 
 def _position(
     reference: Reference, text: SampledText, at: int, simulated: Simulated
-) -> dict[str, Any]:
-    """The log probabilities of a token under each hypothesis."""
+) -> dict[str, Any] | None:
+    """The log probabilities of a token under each hypothesis; None for an unlikely one."""
     own = text.lists[OWN][at]
+    index = index_of(own, text.tokens[at])
+    if index is None:
+        return None
     base = outcomes(own)
     honest = [
         base if name == OWN else under(own, text.lists[name][at], honest=True)
@@ -82,6 +91,6 @@ def _position(
     others = [under(own, text.lists[name][at], honest=False) for name in reference.alternatives]
     tables = np.array([*honest, *others, *sampled_otherwise(base).values()])
     simulated.add(tables)
-    found = [round(float(value), 6) for value in tables[:, index_of(own, text.tokens[at])]]
+    found = [round(float(value), 6) for value in tables[:, index]]
     count = len(honest)
     return {"honest": found[:count], "alternatives": found[count:]}

@@ -30,6 +30,10 @@ class AuditedDocument(Document):
         float | None, "the difference that would have been found with a power of 90 %, in nats"
     ]
     power: Annotated[Mapping[str, float] | None, "by alternative, from 0 to 1"]
+    explanations: Annotated[
+        Mapping[str, float] | None,
+        "of a divergent endpoint: what it may serve, each with its share of the likelihood",
+    ]
     requests: Annotated[int, "requests that were sent"]
     tokens: Annotated[int, "tokens that were asked for, of prompts and answers"]
 

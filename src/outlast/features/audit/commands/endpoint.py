@@ -24,7 +24,15 @@ from outlast.features.audit.asking.endpoint import AuditedEndpoint
 from outlast.features.audit.audit import Audit, AuditOptions
 from outlast.features.audit.commands.documents import AuditedDocument
 from outlast.features.audit.commands.page_option import page_option, write_page
-from outlast.features.audit.evidence import EXIT, GREEDY, LOGPROBS, SAMPLED, AuditFinding, Verdict
+from outlast.features.audit.evidence import (
+    EXIT,
+    GREEDY,
+    LOGPROBS,
+    SAMPLED,
+    AuditFinding,
+    Verdict,
+    ranked,
+)
 from outlast.features.audit.reference.cache import ScoreCache
 from outlast.features.audit.reference.reference import Reference, ReferenceOptions
 from outlast.features.audit.reports.document import AuditReport, report_of
@@ -157,9 +165,10 @@ def endpoint(
     and say whether it serves them.
 
     The strongest test that the endpoint allows is used: its log probabilities, its text at
-    temperature 0, or its text at temperature 1. The reference is computed here, once; honest differences between engines are
-    measured, and so is what fewer bits would change. Only a deviation beyond the former is called
-    divergent, and only an endpoint where the latter would have been found is called consistent.
+    temperature 0, or its text at temperature 1. The reference is computed here, once; honest
+    differences between engines are measured, and so is what fewer bits would change. Only a
+    deviation beyond the former is called divergent, and only an endpoint where the latter would
+    have been found is called consistent. For a divergent one, explanations are ranked.
 
     The questions are new each time; the report has the seed that they follow from, and all answers.
     Its signature lies beside it, in FILE.dsse.json. The verdict is kept as a record in the archive,
@@ -306,6 +315,7 @@ def _show(call: Session, found: dict[str, Any], finding: AuditFinding) -> None:
                 floor=finding.floor,
                 smallest=finding.smallest,
                 power=finding.power,
+                explanations=finding.explanations,
                 requests=found["requests"],
                 tokens=found["tokens_used"],
             )
@@ -321,6 +331,8 @@ def _show(call: Session, found: dict[str, Any], finding: AuditFinding) -> None:
         print(f"smallest    {smallest}: a deviation that 90 % of such audits would have found")
         for name, share in (finding.power or {}).items():
             print(f"power       {100 * share:.0f} % against {name}")
+    for name, share in ranked(finding.explanations or {}):
+        print(f"may be      {100 * share:.0f} %: {name}")
     if found["excluded"]:
         print(f"excluded    {found['excluded']} tokens that could not be compared")
     if found["ended"]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from outlast.features.audit.asking.answers import UntestableError, read_answer
-from outlast.features.audit.evidence import SAMPLED, AuditFinding, Verdict
+from outlast.features.audit.evidence import SAMPLED, AuditFinding, Verdict, ranked
 from outlast.features.audit.page.charts import safe
 from outlast.features.audit.page.evidence import page_evidence
 from outlast.features.audit.page.figures import figures
@@ -109,6 +109,8 @@ def _result(report: AuditReport, finding: AuditFinding) -> Iterator[tuple[str, s
         )
     for name, share in (finding.power or {}).items():
         yield f"power: {name}", f"{100 * share:.0f} % of such audits would have found it"
+    for name, share in ranked(finding.explanations or {}):
+        yield "may be", f"{name}: {100 * share:.0f} % of the likelihood, of what was tried"
     yield "excluded", f"{report.excluded} tokens that could not be compared"
     if report.ended:
         yield "ended", report.ended

@@ -84,6 +84,7 @@ class ReportedFinding(_Strict, frozen=True):
     floor: Nats | None = None
     smallest: Nats | None = None
     power: Annotated[dict[Line, Rate], Meta(max_length=64)] | None = None
+    explanations: Annotated[dict[Line, Rate], Meta(max_length=64)] | None = None
 
 
 class AuditReport(_Strict, frozen=True):
@@ -107,6 +108,7 @@ class AuditReport(_Strict, frozen=True):
     honest: Names
     alternatives: Names
     calibration: ReportedCalibration
+    candidates: ByName
     exchanges: Annotated[list[ReportedExchange], Meta(max_length=4 * MOST_PROMPTS)]
     audited: Annotated[list[ReportedAnswer], Meta(max_length=MOST_PROMPTS)]
     ended: Line

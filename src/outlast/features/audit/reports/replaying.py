@@ -15,6 +15,8 @@ from outlast.features.audit.evidence import (
     AuditFinding,
     Verdict,
     distances_of,
+    explained,
+    explained_sampled,
     judge,
     judge_sampled,
 )
@@ -35,13 +37,14 @@ def replayed(report: AuditReport) -> AuditFinding:
     try:
         if report.test == SAMPLED:
             calibrated = report.calibration.alternatives
-            return judge_sampled(sampled_positions(report), calibrated, report.alpha)
-        return judge(
-            audited_distances(report),
-            report.calibration.honest,
-            report.calibration.alternatives,
-            report.alpha,
-        )
+            rows = sampled_positions(report)
+            finding = judge_sampled(rows, calibrated, report.alpha)
+            return explained_sampled(finding, rows, report.honest, report.alternatives)
+        audited, honest = audited_distances(report), report.calibration.honest
+        if any(len(rows) != len(audited) for rows in report.candidates.values()):
+            raise MalformedError("the report has candidates that are not about its answers")
+        finding = judge(audited, honest, report.calibration.alternatives, report.alpha)
+        return explained(finding, report.candidates, honest)
     except (TypeError, ValueError, ArithmeticError):
         raise MalformedError("the report lacks evidence, or has it in another form") from None
 

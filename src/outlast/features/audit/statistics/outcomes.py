@@ -1,8 +1,9 @@
-"""Distributions of one token: the reference's likeliest tokens, and one bucket for all others.
+"""Distributions of one token: over the tokens that the reference finds likely.
 
-All hypotheses are about the same outcomes: the tokens of the reference's list that are text, and
-the bucket. That an answer ends is no outcome: texts do not tell of it surely, so each distribution
-is that of a token given that the answer goes on.
+All hypotheses are about the same outcomes, given that the token is one of them. A token that is
+none says nothing: an answer that ends, of which texts do not tell surely; and unlikely tokens. Many
+of those come about because a text, read anew, has other tokens than it was written in: they would
+be evidence against honest endpoints. The expectation of a likelihood ratio stays 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +21,18 @@ TEMPERATURES: Final[Mapping[str, float]] = {
 """Alternatives that need no other weights: an endpoint that samples at another temperature."""
 TOP_P: Final[Mapping[str, float]] = {"top-p 0.95": 0.95, "top-p 0.9": 0.9}
 """And one that samples from the likeliest tokens alone."""
+TOP_K: Final[Mapping[str, int]] = {"top-k 40": 40, "top-k 20": 20}
+MIN_P: Final[Mapping[str, float]] = {"min-p 0.05": 0.05}
+"""Those that are not as likely as this share of the likeliest are left out."""
 _LEAK: Final = 1e-3
 """What is left of the whole distribution where only the likeliest are sampled from: one token that
 was read otherwise than it was written must not end all evidence."""
+LIKELY: Final = 3e-4
+"""The probability that a token must have in the reference. A guess: tokens of a text that was
+written in other ones have mostly less than 1e-5."""
 _LEAST: Final = 1e-12
+
+SAMPLING: Final = (*TEMPERATURES, *TOP_P, *TOP_K, *MIN_P)
 
 
 class Listed(NamedTuple):
@@ -43,65 +52,61 @@ class Listed(NamedTuple):
             np.array([not piece for piece in position.pieces], dtype=np.bool_),
         )
 
+    @property
+    def likely(self) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+        """Which of them are outcomes; at least one is."""
+        found: np.ndarray[Any, np.dtype[np.bool_]]
+        found = ~self.ends & (self.logprobs >= np.log(LIKELY))
+        if not found.any():
+            found[0] = True
+        return found
+
 
 def outcomes(own: Listed) -> Floats:
-    """Log probabilities under the reference: of each token of its list that is text, and of the
-    bucket. Shape: (outcomes,).
-    """
-    return _given_on(np.exp(own.logprobs[~own.ends]), float(np.exp(own.logprobs[own.ends]).sum()))
+    """Log probabilities of the outcomes under the reference. Shape: (outcomes,)."""
+    return _normal(own.logprobs[own.likely])
 
 
 def under(own: Listed, other: Listed, *, honest: bool) -> Floats:
-    """Log probabilities of the outcomes of `own` under other weights or numerics. What their list
-    lacks is bounded from above where they are `honest`, so that evidence against them is never too
-    high; else it shares what the list leaves.
+    """Log probabilities of the outcomes of `own` under other weights or numerics. An outcome that
+    their list lacks has at most the probability of its last entry. Where they are `honest`, that
+    counts as a bound from above, so that evidence against them is never too high.
     """
-    wanted = own.ids[~own.ends]
+    wanted = own.ids[own.likely]
     order = np.argsort(other.ids)
     at = np.minimum(np.searchsorted(other.ids[order], wanted), len(order) - 1)
     known = other.ids[order][at] == wanted
-    shares = np.where(known, np.exp(other.logprobs[order][at]), 0.0)
-    ends = float(np.exp(other.logprobs[np.isin(other.ids, own.ids[own.ends])]).sum())
-    left = max(_LEAST, 1 - float(shares.sum()) - ends)
-    missing = int((~known).sum())
-    if missing and honest:
-        shares[~known] = min(left, float(np.exp(other.logprobs.min())))
-        return _given_on(shares, ends, left)
-    shares[~known] = left / (missing + 1)
-    return _given_on(shares, ends)
+    shares = np.where(known, np.exp(other.logprobs[order][at]), np.exp(other.logprobs.min()))
+    whole = shares[known].sum() if honest else shares.sum()
+    logs: Floats = np.log(np.maximum(shares, _LEAST)) - np.log(max(whole, _LEAST))
+    return logs
 
 
 def sampled_otherwise(own: Floats) -> dict[str, Floats]:
-    """What :data:`TEMPERATURES` and :data:`TOP_P` make of the reference's outcomes."""
+    """What other sampling makes of the reference's outcomes, by the names of :data:`SAMPLING`."""
     found = {name: _normal(own / t) for name, t in TEMPERATURES.items()}
     order = np.argsort(-own)
     before = np.cumsum(np.exp(own[order])) - np.exp(own[order])
-    for name, most in TOP_P.items():
+    cuts = {name: order[before < most] for name, most in TOP_P.items()}
+    cuts |= {name: order[:most] for name, most in TOP_K.items()}
+    cuts |= {name: np.nonzero(own >= own.max() + np.log(p))[0] for name, p in MIN_P.items()}
+    for name, cut in cuts.items():
         kept = np.zeros(len(own), dtype=np.bool_)
-        kept[order[before < most]] = True
+        kept[cut] = True
         shares = np.where(kept, np.exp(own), 0.0)
         found[name] = np.log((1 - _LEAK) * shares / shares.sum() + _LEAK * np.exp(own))
     return found
 
 
-def index_of(own: Listed, token: int) -> int:
-    """Which outcome a token is."""
-    wanted = own.ids[~own.ends]
-    found = np.nonzero(wanted == token)[0]
-    return int(found[0]) if len(found) else len(wanted)
+def index_of(own: Listed, token: int) -> int | None:
+    """Which outcome a token is; None for one that is none."""
+    found = np.nonzero(own.ids[own.likely] == token)[0]
+    return int(found[0]) if len(found) else None
 
 
 def names(changed: Sequence[str]) -> list[str]:
     """All alternatives, in the order of their log probabilities: those of other weights first."""
-    return [*changed, *TEMPERATURES, *TOP_P]
-
-
-def _given_on(shares: Floats, ends: float, rest: float | None = None) -> Floats:
-    if rest is None:
-        rest = 1 - float(shares.sum()) - ends
-    found = np.append(shares, max(_LEAST, rest)) / max(_LEAST, 1 - ends)
-    logs: Floats = np.log(np.maximum(found, _LEAST))
-    return logs
+    return [*changed, *SAMPLING]
 
 
 def _normal(logs: Floats) -> Floats:
