@@ -1,12 +1,17 @@
 """The page of an audit: well-formed, self-contained, and nothing of an endpoint is HTML in it."""
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from outlast.core.errors import MalformedError
+from outlast.features.audit.evidence import Verdict
 from outlast.features.audit.page.charts import Chart, number, ticks
+from outlast.features.audit.page.evidence import page_evidence
 from outlast.features.audit.page.page import page
 from outlast.features.audit.reports.document import AuditReport
 from outlast.features.audit.reports.files import report_bytes
@@ -88,6 +93,51 @@ def test_a_page_has_the_verdict_and_four_charts(off: float, verdict: str) -> Non
     assert len(circles) == 1 + 5 + (20 + 8 + 5) + 6
     assert all(re.fullmatch(r"\d+(\.\d)?", str(a[k])) for a in circles for k in ("cx", "cy"))
     assert not [a for tag, a in tags.found if tag == "script"]
+
+
+def test_the_course_ends_where_the_verdict_is() -> None:
+    report = sample_report(0.4)
+    finding = replayed(report)
+    found = page_evidence(report, finding)
+    assert len(found.course) == 5 * 6
+    assert found.course[-1] == pytest.approx(finding.statistic)
+    assert found.course[5] == pytest.approx(np.mean(found.audited[0]))
+
+
+def sampled(ratio: float) -> AuditReport:
+    """A report of sampled text, whose tokens are so much likelier under one alternative."""
+    values = sample_report().to_json()
+    for one in values["audited"]:
+        one["positions"] = [{"honest": [-1.0], "alternatives": [-1.0 + ratio, -1.5]}] * 6
+    runs = {"int4": [[5.0, 9.0]], "fp8": [[0.1, -3.0]]}
+    values |= {"test": "sampled", "honest": ["own"], "alternatives": list(runs), "candidates": {}}
+    values["calibration"] = {"honest": {"own": [[0.5, -0.5]]}, "alternatives": runs}
+    return changed(sample_report(), **values)
+
+
+def test_a_page_of_sampled_text() -> None:
+    report = sampled(0.2)
+    finding = replayed(report)
+    assert finding.verdict is Verdict.DIVERGENT
+    assert finding.statistic == pytest.approx(30 * 0.2 - math.log(2), abs=1e-6)
+    found = page_evidence(report, finding)
+    assert found.course[-1] == pytest.approx(finding.statistic)
+    tags = made(report)
+    assert len([tag for tag, _ in tags.found if tag == "svg"]) == 4
+    assert "int4: 98 % of the likelihood" in tags.text
+    assert replayed(sampled(0.0)).verdict is Verdict.CONSISTENT
+
+
+@pytest.mark.parametrize("at", ["honest", "alternatives"])
+def test_sampled_text_without_a_hypothesis(at: str) -> None:
+    values = sampled(0.2).to_json()
+    values["audited"][0]["positions"][0][at] = [-1.0, -1.0, -1.0]
+    with pytest.raises(MalformedError, match="hypothesis"):
+        replayed(changed(sample_report(), **values))
+    values = sampled(0.2).to_json()
+    values["calibration"]["alternatives"]["int4"] = []
+    with pytest.raises(MalformedError, match="simulated"):
+        replayed(changed(sample_report(), **values))
 
 
 def test_a_page_of_nothing_tested() -> None:

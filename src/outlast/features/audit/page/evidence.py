@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from statistics import fmean
 
 from outlast.features.audit.evidence import SAMPLED, AuditFinding, log_course
@@ -64,7 +64,7 @@ def page_evidence(report: AuditReport, finding: AuditFinding) -> PageEvidence:
         audited,
         report.calibration.honest,
         others,
-        _running_means(list(chain.from_iterable(audited))),
+        _course(audited),
         threshold,
         [(name, fmean(map(fmean, rows))) for name, rows in others.items() if rows],
         [fmean(one) for one in audited],
@@ -105,6 +105,12 @@ def _of_sampled(report: AuditReport, finding: AuditFinding) -> PageEvidence:
     )
 
 
-def _running_means(values: Sequence[float]) -> list[float]:
-    """The mean of the first, of the first two, and so on."""
-    return [total / n for n, total in enumerate(accumulate(values), start=1)]
+def _course(answers: Sequence[Sequence[float]]) -> list[float]:
+    """After each token, the mean over the answers so far of the mean of each."""
+    found: list[float] = []
+    whole: list[float] = []
+    for one in answers:
+        means = [total / n for n, total in enumerate(accumulate(one), start=1)]
+        found += [(sum(whole) + mean) / (len(whole) + 1) for mean in means]
+        whole.append(means[-1])
+    return found
