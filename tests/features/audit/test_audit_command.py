@@ -192,8 +192,16 @@ def test_a_whole_model(tmp_path: Path, test: str) -> None:
     whole = as_f16(smollm2_gguf(), tmp_path / "model" / "whole-F16.gguf")
     inside("add", whole.parent, "--as", "org/name", home=tmp_path).ok()
     prompts, length = {"logprobs": (8, 10), "greedy": (8, 32), "sampled": (20, 50)}[test]
-    many = ("--test", test, "--prompts", str(prompts), "--tokens", str(length))
-    many = (*many, "--calibration", "16")
+    many = (
+        "--test",
+        test,
+        "--prompts",
+        str(prompts),
+        "--tokens",
+        str(length),
+        "--calibration",
+        "16",
+    )
     with serving_with(str(whole), OPTIONS) as server:
         assert audit(tmp_path, server, *many, code=0)["verdict"] == "consistent"
     with serving_with(str(as_q4_0(whole, tmp_path / "q4.gguf")), OPTIONS) as server:

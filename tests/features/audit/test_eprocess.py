@@ -19,7 +19,7 @@ from outlast.features.audit.statistics.eprocess import (
 )
 from outlast.features.audit.statistics.outcomes import (
     SAMPLING,
-    Listed,
+    LikelyTokens,
     index_of,
     outcomes,
     sampled_otherwise,
@@ -29,12 +29,14 @@ from outlast.features.audit.statistics.outcomes import (
 RUNS, TOKENS, WORDS, KEEP, ALPHA = 10_000, 150, 40, 12, 0.05
 
 
-def listed(logits: Floats, keep: int = KEEP) -> Listed:
+def listed(logits: Floats, keep: int = KEEP) -> LikelyTokens:
     """The likeliest tokens of a distribution; token 3 ends an answer."""
     logs = logits - np.log(np.exp(logits).sum())
     order = np.argsort(-logs)[:keep]
     pieces = tuple(b"" if one == 3 else b"x" for one in order)
-    return Listed.of(ScoredPosition(0, array("q", order.tolist()), array("d", logs[order]), pieces))
+    return LikelyTokens.of(
+        ScoredPosition(0, array("q", order.tolist()), array("d", logs[order]), pieces)
+    )
 
 
 def position(rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ import numpy as np
 from outlast.features.audit.reference.reference import OWN, Reference
 from outlast.features.audit.statistics.eprocess import Simulated
 from outlast.features.audit.statistics.outcomes import (
-    Listed,
+    LikelyTokens,
     index_of,
     names,
     outcomes,
@@ -34,7 +34,7 @@ class SampledText:
 
     prompt: list[int]
     tokens: list[int]
-    lists: dict[str, list[Listed]] = field(default_factory=dict)
+    lists: dict[str, list[LikelyTokens]] = field(default_factory=dict)
 
 
 def read_sampled(reference: Reference, prompt: list[int], said: str, most: int) -> SampledText:
@@ -55,7 +55,7 @@ def compare_sampled(
     for change in (*reference.honest, *reference.alternatives):
         for text in texts:
             scored = reference.score(change, text.prompt, text.tokens, KEEP_SAMPLED)
-            text.lists[change] = [Listed.of(one) for one in scored]
+            text.lists[change] = [LikelyTokens.of(one) for one in scored]
     others = names(reference.alternatives)
     simulated = Simulated(len(reference.honest), len(others), DRAWS)
     rows = [

@@ -35,7 +35,7 @@ _LEAST: Final = 1e-12
 SAMPLING: Final = (*TEMPERATURES, *TOP_P, *TOP_K, *MIN_P)
 
 
-class Listed(NamedTuple):
+class LikelyTokens(NamedTuple):
     """Tokens and log probabilities of one position, without their texts; `ends`: those of them
     that are no text. Shapes: (tokens,).
     """
@@ -45,7 +45,7 @@ class Listed(NamedTuple):
     ends: "np.ndarray[Any, np.dtype[np.bool_]]"
 
     @classmethod
-    def of(cls, position: ScoredPosition) -> "Listed":
+    def of(cls, position: ScoredPosition) -> "LikelyTokens":
         return cls(
             np.array(position.ids, dtype=np.int32),
             np.array(position.logprobs, dtype=np.float64),
@@ -62,12 +62,12 @@ class Listed(NamedTuple):
         return found
 
 
-def outcomes(own: Listed) -> Floats:
+def outcomes(own: LikelyTokens) -> Floats:
     """Log probabilities of the outcomes under the reference. Shape: (outcomes,)."""
     return _normal(own.logprobs[own.likely])
 
 
-def under(own: Listed, other: Listed, *, honest: bool) -> Floats:
+def under(own: LikelyTokens, other: LikelyTokens, *, honest: bool) -> Floats:
     """Log probabilities of the outcomes of `own` under other weights or numerics. An outcome that
     their list lacks has at most the probability of its last entry. Where they are `honest`, that
     counts as a bound from above, so that evidence against them is never too high.
@@ -98,7 +98,7 @@ def sampled_otherwise(own: Floats) -> dict[str, Floats]:
     return found
 
 
-def index_of(own: Listed, token: int) -> int | None:
+def index_of(own: LikelyTokens, token: int) -> int | None:
     """Which outcome a token is; None for one that is none."""
     found = np.nonzero(own.ids[own.likely] == token)[0]
     return int(found[0]) if len(found) else None
