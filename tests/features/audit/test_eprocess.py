@@ -26,7 +26,7 @@ from outlast.features.audit.statistics.outcomes import (
     under,
 )
 
-RUNS, TOKENS, WORDS, KEEP, ALPHA = 10_000, 150, 40, 12, 0.05
+RUNS, TOKENS, WORDS, KEEP, ALPHA = 10_000, 120, 40, 12, 0.05
 
 
 def listed(logits: Floats, keep: int = KEEP) -> LikelyTokens:
@@ -74,7 +74,7 @@ def paths(seed: int) -> tuple[Floats, Floats]:
     return highest, wrong
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_an_honest_endpoint_alarms_at_most_as_often_as_said(seed: int) -> None:
     """Also for the rule that stops when the evidence is highest, which bounds all other rules."""
     highest, wrong = paths(seed)
