@@ -10,7 +10,7 @@ from typing import Final
 from outlast.core.printable import printable
 
 WIDTH: Final = 720
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 96, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 104, 92, 12, 40
 _TICKS: Final = 5
 _LABEL: Final = 12
 """Pixels between labels that are beside each other."""

@@ -26,6 +26,10 @@ def figures(found: PageEvidence) -> Iterator[Figure]:
         yield _latency(found.seconds)
 
 
+_MOST_NAME = 16
+"""Characters of a name at the left of a chart."""
+
+
 def _top(*values: float) -> float:
     return 1.08 * max(1e-6, *values)
 
@@ -86,7 +90,7 @@ def _calibration(found: PageEvidence) -> Figure:
 
 
 def _short(name: str) -> str:
-    return name if len(name) < 10 else name[:9] + "…"
+    return name if len(name) <= _MOST_NAME else name[:_MOST_NAME] + "…"
 
 
 def _latency(seconds: Sequence[float]) -> Figure:
