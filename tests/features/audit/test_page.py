@@ -124,7 +124,7 @@ def test_a_page_of_sampled_text() -> None:
     assert found.course[-1] == pytest.approx(finding.statistic)
     tags = made(report)
     assert len([tag for tag, _ in tags.found if tag == "svg"]) == 4
-    assert "int4: 98 % of the likelihood" in tags.text
+    assert "int4: 50 % of the likelihood" in tags.text
     assert replayed(sampled(0.0)).verdict is Verdict.CONSISTENT
 
 
