@@ -2,7 +2,8 @@
 when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), a file rots and
 a bundle crosses an air gap (`demo.durable`), copies that are not what they seem are refused
 (`demo.trust`), the archive stands in for a hosted model (`demo.gateway`), the model is tuned
-(`demo.tune`), and the swarm's story (`demo.swarm`). Exit status 0 only if every step held.
+(`demo.tune`), servers that say what they serve are audited (`demo.audit`), and the swarm's story
+(`demo.swarm`). Exit status 0 only if every step held.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo.audit import told_apart
 from demo.durable import crossed, rotten
 from demo.gateway import kept_up
 from demo.sites import as_own_root
@@ -244,7 +246,10 @@ def further(folder: Path, weights: Path, digest: str) -> list[tuple[str, str]]:
         "11. The model learns from ten lines; the adapter answers otherwise, and says what it is of"
     )
     tuned = learned(folder / "b", folder, MODEL)
-    return [*followed, *mended, *carried, *vouched, *called, *tuned]
+
+    say("12. Two servers say that they serve a model in bf16; one serves it in 4 bits")
+    audited = told_apart(folder)
+    return [*followed, *mended, *carried, *vouched, *called, *tuned, *audited]
 
 
 def client_download(endpoint: str, home: Path, name: str) -> Path:

@@ -13,7 +13,16 @@ import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.feature import LateNames, LateRecorder, LateWeigher, Listed, assessor_of, gate_of
+from outlast.cli.feature import (
+    LateNames,
+    LateRecorder,
+    LateWeigher,
+    Listed,
+    StatementSigner,
+    assessor_of,
+    gate_of,
+    statement_signer_of,
+)
 from outlast.cli.options.debug import DEBUG, debug_option
 from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
@@ -137,6 +146,10 @@ class Session:
     def assessor(self, archive: Archive) -> "Assessor | None":
         """What says which claims hold; None where no feature does."""
         return assessor_of(self.features, self.config.feature, archive)
+
+    def statement_signer(self) -> StatementSigner | None:
+        """What signs statements with the user's keys; None where no feature has any."""
+        return statement_signer_of(self.features)
 
     def warn_of_locks(self, archive: Archive) -> None:
         """What is written is checked as ever; but processes cannot keep out of each other's way."""

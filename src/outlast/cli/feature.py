@@ -98,6 +98,27 @@ class Finder(Protocol):
         """Revisions of models with `query` in their names; before each, which place lists it."""
 
 
+class StatementSigner(Protocol):
+    """Signs statements (in-toto) with the user's keys, and says who signed one."""
+
+    def names(self) -> list[str]:
+        """The names of the user's keys."""
+
+    def sign(
+        self, statement: Mapping[str, Any], keys: Sequence[str], passphrase_file: "Path | None"
+    ) -> bytes:
+        """An envelope (DSSE) over the statement, which is given the public keys as `keys` in its
+        predicate. Asks for passphrases at the terminal, unless a file has it. Raises
+        :class:`~outlast.core.errors.UsageError`, :class:`NotFoundError` and :class:`BadKeyError`.
+        """
+
+    def check(self, envelope: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """The statement, and the fingerprints of the keys that it names, all of which signed it:
+        whether they count is for the reader to say. Raises
+        :class:`~outlast.core.errors.MalformedError` and :class:`BadSignatureError`.
+        """
+
+
 CountryOf = Callable[[str], str]
 """The country from which an organisation of a hub is run: two letters of ISO 3166-1, or
 "unknown"."""
@@ -125,7 +146,8 @@ class Listed(NamedTuple):
     :class:`Finder`, if it has one. `countries` is that of a function that makes a
     :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
     `reports` is that of a function that says what runs of it on an archive, given its folder: a
-    :class:`~outlast.cli.screen.status_tables.Reported`.
+    :class:`~outlast.cli.screen.status_tables.Reported`. `signer` is that of a function that makes a
+    :class:`StatementSigner`: one at most has it.
     """
 
     name: str
@@ -141,6 +163,7 @@ class Listed(NamedTuple):
     finder: str = ""
     countries: str = ""
     reports: str = ""
+    signer: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -214,6 +237,15 @@ class LateRecorder:
                 found: Recorder = load(listed.recorder)(self.archive, self.settings(listed))
                 return found
         return None
+
+
+def statement_signer_of(features: Sequence[Listed]) -> "StatementSigner | None":
+    """What signs statements with the user's keys; None where no feature has any."""
+    for listed in features:
+        if listed.signer:
+            found: StatementSigner = load(listed.signer)()
+            return found
+    return None
 
 
 def country_of(

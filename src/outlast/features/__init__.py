@@ -130,6 +130,7 @@ FEATURES: tuple[Listed, ...] = (
         weigher="outlast.features.trust.feature:weigher",
         names="outlast.features.trust.feature:known_names",
         finder="outlast.features.trust.catalogue.finder:FINDER",
+        signer="outlast.features.trust.feature:statement_signer",
         countries="outlast.features.trust.feature:countries",
     ),
     Listed(

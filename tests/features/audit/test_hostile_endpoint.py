@@ -40,6 +40,10 @@ class NoReference:
         del messages
         return []
 
+    def tokenize(self, text: str) -> list[Any]:
+        del text
+        return []
+
 
 def audited(reply: Reply) -> AuditFinding:
     with hostile(reply) as url, HttpClient(HttpSettings(user_agent="test")) as http:
@@ -99,7 +103,7 @@ def saying(make: Callable[[dict[str, Any], int], bytes]) -> Reply:
         (saying(lambda *_: b"[" * 100_000), "not a chat completion"),
         (saying(lambda *_: b"{}"), "not a chat completion"),
         (saying(lambda _, n: completion("a", f"m{n}")), "answers as 'm1'"),
-        (saying(lambda _, n: completion(f"a{n}")), "neither log probabilities nor the same"),
+        (saying(lambda _, n: completion(f"a{n}")), "no answer could be compared"),
         (saying(lambda *_: completion("always this")), "cached, or ignored"),
         (saying(lambda *_: completion("a", tops=[TOP[::-1]])), "not in order"),
         (saying(lambda *_: completion("a", tops=[[*TOP, TOP[-1]]])), "names one twice"),

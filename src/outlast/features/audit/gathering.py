@@ -12,7 +12,8 @@ from outlast.features.audit.reference.reference import OWN, Reference
 from outlast.features.audit.statistics.logprobs import TOP
 
 KEEP: Final = 64
-"""Likeliest tokens of the reference that are kept at a position, for the tests A and B."""
+"""Likeliest tokens of the reference that are kept at a position, for the tests A and B;
+for sampled text see :mod:`~outlast.features.audit.sampling`."""
 FOR_POWER: Final = 8
 """Prompts of the calibration that alternatives are tried on. A guess: their distances are far from
 honest ones, or the power is small anyway."""
@@ -20,10 +21,13 @@ honest ones, or the power is small anyway."""
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The evidence of one prompt; `dropped`: served tokens that could not be compared."""
+    """The evidence of one prompt; `dropped`: served tokens that could not be compared;
+    `tokens`: those of the text that was scored.
+    """
 
     positions: list[dict[str, Any]]
     dropped: int
+    tokens: Sequence[int] = ()
 
 
 def prompt_tokens(reference: Reference, prompt: str) -> list[int]:
@@ -44,20 +48,21 @@ def gather(
     scored = reference.score(OWN, prompt_tokens(reference, prompt), text, KEEP)
     usual = max((len(one.top) for one in served), default=0)
     positions = [
-        compared(one, other.top)
-        for one, other in zip(scored, served, strict=False)
+        {"at": at, **compared(one, other.top)}
+        for at, (one, other) in enumerate(zip(scored, served, strict=False))
         if len(other.top) >= min(usual, TOP)
     ]
-    return Gathered(positions, len(served) - len(positions))
+    return Gathered(positions, len(served) - len(positions), text)
 
 
 def gather_greedy(reference: Reference, prompt: list[int], said: str, most: int) -> Gathered:
     """The evidence of a text that was said at temperature 0, of its first `most` tokens."""
     own = reference.tokenize(said)[:most]
     # An answer that is cut may end within a token.
-    scored = reference.score(OWN, prompt, [token.id for token in own[:-1]], KEEP)
+    text = [token.id for token in own[:-1]]
+    scored = reference.score(OWN, prompt, text, KEEP)
     kept = scored[: retokenised(own, scored)]
-    return Gathered([margin(one) for one in kept], len(own) - len(kept))
+    return Gathered([margin(one) for one in kept], len(own) - len(kept), text)
 
 
 def aligned(own: Sequence[TextToken], served: Sequence[ServedToken]) -> int:

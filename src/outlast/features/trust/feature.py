@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.cli.feature import StatementSigner
 from outlast.core.claims import Assessor, Weigher
 from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.names import KnownNames
@@ -108,6 +109,15 @@ def recorder(archive: Archive, settings: TrustSettings) -> Recorder:
     from outlast.features.trust.evidence.assemble import recorder_of  # noqa: PLC0415 - likewise
 
     return recorder_of(archive, settings)
+
+
+def statement_signer() -> StatementSigner:
+    """What signs the statements of other features."""
+    from outlast.features.trust.commands.statement_signer import (  # noqa: PLC0415 - likewise
+        KeyStatementSigner,
+    )
+
+    return KeyStatementSigner()
 
 
 def countries(home: Path, settings: TrustSettings) -> Callable[[str], str]:

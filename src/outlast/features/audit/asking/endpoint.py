@@ -15,6 +15,7 @@ from outlast.features.audit.asking.answers import (
     read_answer,
 )
 from outlast.features.audit.asking.budget import AuditBudget
+from outlast.features.audit.asking.exchanges import Exchanges
 from outlast.sources.http import HttpClient, Response
 
 _ERROR_BYTES: Final = 64 * 1024
@@ -39,6 +40,7 @@ class RefusedRequestError(Exception):
 class AuditedEndpoint:
     """Asks for answers, one at a time. `url` is that up to ``/v1``; `budget` bounds what is
     asked. An endpoint whose answers name one model, and then another, is none to conclude from.
+    `exchanges` has each answer, and what was sent for it.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class AuditedEndpoint:
         self._budget = budget
         self._cancel = cancel
         self._tuning = tuning or AskTuning()
+        self.exchanges = Exchanges()
         self._waited = 0.0
         self._named: str | None = None
 
@@ -77,7 +80,10 @@ class AuditedEndpoint:
             "n": 1,
             **wishes,
         }
-        answer = read_answer(self._send(json.dumps(body).encode()))
+        request = json.dumps(body).encode()
+        data, seconds = self._send(request)
+        self.exchanges.add(prompt, request, data, seconds)
+        answer = read_answer(data)
         if self._named is not None and answer.model != self._named:
             raise UntestableError(
                 f"the endpoint answers as {answer.model[:60]!r}, and as {self._named[:60]!r} before"
@@ -85,8 +91,10 @@ class AuditedEndpoint:
         self._named = answer.model
         return answer
 
-    def _send(self, body: bytes) -> bytes:
+    def _send(self, body: bytes) -> tuple[bytes, float]:
+        """The answer, and the seconds that it took."""
         while True:
+            started = time.monotonic()
             try:
                 with self._http.ask(
                     f"{self.url}/chat/completions",
@@ -95,7 +103,8 @@ class AuditedEndpoint:
                     timeout=self._tuning.answer_seconds,
                 ) as response:
                     if response.status == 200:
-                        return response.read_all(MOST_ANSWER, self._tuning.answer_seconds)
+                        data = response.read_all(MOST_ANSWER, self._tuning.answer_seconds)
+                        return data, time.monotonic() - started
                     pause = self._pause(response)
             except (UnreachableError, MalformedError) as error:
                 raise UntestableError(f"no whole answer came: {error}") from None

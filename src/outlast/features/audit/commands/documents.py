@@ -19,15 +19,21 @@ class AuditedDocument(Document):
         str, "`consistent`, `divergent`, `inconclusive` or `untestable`; each has an exit status"
     ]
     reason: Annotated[str, "why, in words"]
-    test: Annotated[str | None, "`logprobs` or `greedy`; null: none was possible"]
+    test: Annotated[str | None, "`logprobs`, `greedy` or `sampled`; null: none was possible"]
     alpha: Annotated[float, "the error rate that was asked for"]
     p_value: Annotated[float | None, "how likely honest answers differ as much"]
-    statistic: Annotated[float | None, "the mean difference, in nats"]
+    statistic: Annotated[
+        float | None, "the mean difference, in nats; of `sampled` the log evidence"
+    ]
     floor: Annotated[float | None, "what it has to exceed for an alarm, in nats"]
     smallest: Annotated[
         float | None, "the difference that would have been found with a power of 90 %, in nats"
     ]
     power: Annotated[Mapping[str, float] | None, "by alternative, from 0 to 1"]
+    explanations: Annotated[
+        Mapping[str, float] | None,
+        "of a divergent endpoint: what it may serve, each with its share of the likelihood",
+    ]
     requests: Annotated[int, "requests that were sent"]
     tokens: Annotated[int, "tokens that were asked for, of prompts and answers"]
 
@@ -40,6 +46,7 @@ class ReplayedAuditDocument(Document):
     verdict: Annotated[str, "the verdict, computed anew"]
     said: Annotated[str, "the verdict that the report says"]
     same: Annotated[bool, "whether all figures of the report follow from its evidence"]
+    keys: Annotated[list[str], "fingerprints of the keys whose signature lies beside the report"]
     reason: Annotated[str, "why, in words"]
     p_value: Annotated[float | None, "how likely honest answers differ as much"]
     statistic: Annotated[float | None, "the mean difference, in nats"]

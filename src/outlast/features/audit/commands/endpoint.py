@@ -1,14 +1,17 @@
 """``outlast audit URL``."""
 
+import importlib.metadata
+import platform
 import secrets
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
+from outlast import __version__
 from outlast.cli.config.file import environment
 from outlast.cli.edge import TARGET, Session, budget_option, common, session
 from outlast.cli.screen.render import print_document
@@ -20,12 +23,24 @@ from outlast.features.audit.asking.budget import AuditBudget
 from outlast.features.audit.asking.endpoint import AuditedEndpoint
 from outlast.features.audit.audit import Audit, AuditOptions
 from outlast.features.audit.commands.documents import AuditedDocument
-from outlast.features.audit.evidence import EXIT, GREEDY, LOGPROBS, AuditFinding, Verdict
+from outlast.features.audit.commands.page_option import page_option, write_page
+from outlast.features.audit.evidence import (
+    EXIT,
+    GREEDY,
+    LOGPROBS,
+    SAMPLED,
+    AuditFinding,
+    Verdict,
+    ranked,
+)
 from outlast.features.audit.reference.cache import ScoreCache
 from outlast.features.audit.reference.reference import Reference, ReferenceOptions
-from outlast.features.audit.report import write_report
+from outlast.features.audit.reports.document import AuditReport, report_of
+from outlast.features.audit.reports.files import report_bytes, write_file
+from outlast.features.audit.reports.signature import beside, sign_report
 from outlast.ops import run as ops
 from outlast.sources.http import HttpClient
+from outlast.store import disk
 from outlast.store.archive import Archive
 
 _DAY: Final = 86_400
@@ -55,7 +70,7 @@ Exit status:
 )
 @click.option(
     "--test",
-    type=click.Choice([LOGPROBS, GREEDY]),
+    type=click.Choice([LOGPROBS, GREEDY, SAMPLED]),
     help="Use this test  [default: the strongest that the endpoint allows]",
 )
 @click.option(
@@ -95,6 +110,21 @@ Exit status:
     metavar="FILE",
     help="Write the evidence to FILE, as JSON",
 )
+@page_option
+@click.option(
+    "--sign",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="A key of 'outlast key list' that signs the report (repeatable)  [default: your only key]",
+)
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The passphrase of the key is the first line of this file",
+)
+@click.option("--unsigned", is_flag=True, help="Write the report without a signature")
 @click.option(
     "--valid-days",
     type=click.IntRange(1, 3650),
@@ -118,6 +148,10 @@ def endpoint(
     key_env: str | None,
     seed: str | None,
     report: Path | None,
+    page: Path | None,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    unsigned: bool,
     valid_days: int,
     wanted: str | None,
     threads: int | None,
@@ -130,14 +164,20 @@ def endpoint(
     """Ask the endpoint at URL (up to /v1) questions, compare its answers with the archived weights,
     and say whether it serves them.
 
-    The strongest test that the endpoint allows is used: its log probabilities, or its text at
-    temperature 0. The reference is computed here, once; honest differences between engines are
-    measured, and so is what fewer bits would change. Only a deviation beyond the former is called
-    divergent, and only an endpoint where the latter would have been found is called consistent.
+    The strongest test that the endpoint allows is used: its log probabilities, its text at
+    temperature 0, or its text at temperature 1. The reference is computed here, once; honest
+    differences between engines are measured, and so is what fewer bits would change. Only a
+    deviation beyond the former is called divergent, and only an endpoint where the latter would
+    have been found is called consistent. For a divergent one, explanations are ranked.
 
-    The questions are new each time; the report has the seed that they follow from. The verdict is
-    kept as a record in the archive, which the gateway heeds.
+    The questions are new each time; the report has the seed that they follow from, and all answers.
+    Its signature lies beside it, in FILE.dsse.json. The verdict is kept as a record in the archive,
+    which the gateway heeds.
     """
+    if (keys or unsigned) and report is None:
+        raise UsageError("--sign and --unsigned need --report")
+    if keys and unsigned:
+        raise UsageError("--unsigned goes without --sign")
     if max_cost is not None and price is None:
         raise UsageError("--max-cost needs --price")
     chosen = AuditOptions(seed=_seed(seed), **options)
@@ -175,12 +215,45 @@ def endpoint(
             "manifest": revision.digest.hex,
             "files": list(prepared.choice.files),
             "time": int(time.time()),
+            "versions": {
+                "outlast": __version__,
+                "python": platform.python_version(),
+                "numpy": importlib.metadata.version("numpy"),
+                "reference": reference.build,
+            },
         }
-        if report is not None:
-            write_report(report, found)
         _keep(archive, found, finding, valid_days)
+        written = report_of(found)
+        if page is not None:
+            write_page(page, written, finding)
+        if report is not None:
+            _write(call, report, written, SigningKeys(keys, passphrase_file, unsigned))
         _show(call, found, finding)
         return EXIT[finding.verdict]
+
+
+class SigningKeys(NamedTuple):
+    """With which keys a report is signed: those of `names`, or else the user's only one."""
+
+    names: tuple[str, ...]
+    passphrase_file: Path | None
+    unsigned: bool
+
+
+def _write(call: Session, path: Path, report: AuditReport, keys: SigningKeys) -> None:
+    """Writes the report first: a signature may fail for want of a passphrase."""
+    data, signed = report_bytes(report), beside(path)
+    with disk.reporting(signed):
+        disk.remove(signed)  # a signature of an older report would not match
+    write_file(path, data)
+    signer = None if keys.unsigned else call.statement_signer()
+    if signer is None:
+        return
+    names = keys.names or signer.names()
+    if not keys.names and len(names) != 1:
+        call.say(f"the report is not signed: you have {len(names)} keys; --sign chooses one")
+        return
+    write_file(signed, sign_report(signer, names, keys.passphrase_file, (report, data)))
 
 
 def _seed(said: str | None) -> bytes:
@@ -242,6 +315,7 @@ def _show(call: Session, found: dict[str, Any], finding: AuditFinding) -> None:
                 floor=finding.floor,
                 smallest=finding.smallest,
                 power=finding.power,
+                explanations=finding.explanations,
                 requests=found["requests"],
                 tokens=found["tokens_used"],
             )
@@ -250,12 +324,15 @@ def _show(call: Session, found: dict[str, Any], finding: AuditFinding) -> None:
     print(f"{finding.verdict.value}: {finding.reason}")
     if finding.statistic is not None:
         print(f"test        {found['test']}, error rate {found['alpha']:g}")
-        print(f"difference  {finding.statistic:.4f} nats; an alarm is above {finding.floor:.4f}")
+        what = "evidence  " if found["test"] == SAMPLED else "difference"
+        print(f"{what}  {finding.statistic:.4f} nats; an alarm is above {finding.floor:.4f}")
         print(f"p-value     {finding.p_value:.2g}")
         smallest = "none" if finding.smallest is None else f"{finding.smallest:.4f} nats"
         print(f"smallest    {smallest}: a deviation that 90 % of such audits would have found")
         for name, share in (finding.power or {}).items():
             print(f"power       {100 * share:.0f} % against {name}")
+    for name, share in ranked(finding.explanations or {}):
+        print(f"may be      {100 * share:.0f} %: {name}")
     if found["excluded"]:
         print(f"excluded    {found['excluded']} tokens that could not be compared")
     if found["ended"]:
