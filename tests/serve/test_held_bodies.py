@@ -57,7 +57,7 @@ def test_a_long_body_waits_until_it_is_read_or_refused(tmp_path: Path, *, reads:
                 sent = await asyncio.to_thread(fill, client)
                 assert sent < SIZE
                 filled.set_result(sent)
-                assert await held <= 2 * TUNING.received  # one read more until it is asked for
+                assert await held <= 2 * TUNING.head_read  # one read more until it is asked for
                 client.settimeout(None)
                 await asyncio.to_thread(client.sendall, bytes(SIZE - sent))
                 told = await asyncio.to_thread(client.recv, 1 << 16)

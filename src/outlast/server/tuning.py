@@ -68,9 +68,11 @@ class ServerTuning:
     """And of one address."""
     dropped_at_once: int = 16
     """Connections that are closed in one round, where many are of no use any more. Guess: 1 ms."""
-    received: int = 64 << 10
-    """Bytes that are read of a connection at once. With a quarter of it the turns cost more than
-    the bytes; four times as much is what the event loop takes by default."""
+    head_read: int = 8 << 10
+    """Bytes that are read of a connection at once, for a request's head and small bodies. Guess:
+    most are shorter."""
+    body_read: int = 256 << 10
+    """And of a long body in its turn: what the event loop takes by default."""
     keep_alive: float = 120.0
     """An idle connection is closed. Guess: longer than clients' pools keep theirs."""
     crowded_idle: float = 2.0

@@ -37,6 +37,14 @@ def asker_of(address: str | None) -> str:
     return str(ipaddress.ip_network((plain, _SITE), strict=False).network_address) + f"/{_SITE}"
 
 
+def read_at_once(transport: asyncio.BaseTransport, most: int) -> None:
+    """How many bytes are read of a connection in its turn. They are taken from the kernel before
+    they are asked for, and Python's lock is given away each time.
+    """
+    if hasattr(transport, "max_size"):  # asyncio's own; others have no such bound
+        transport.max_size = most
+
+
 class Connections:
     """Makes the protocol of each new connection, up to a number of them, and closes those that
     take a place and do not use it.
@@ -61,7 +69,7 @@ class Connections:
         is the most that a request's may have.
         """
         self.make = make
-        self.head, self.body, self.received = tuning.head, body, tuning.received
+        self.head, self.body, self.head_read = tuning.head, body, tuning.head_read
         self._most = most
         self._count = count
         self._stall = stall
@@ -290,8 +298,7 @@ class _Connection(asyncio.Protocol):
         self.since = time.monotonic()
         self.inner = self._gate.protocol_of(self)
         self.inner.connection_made(self._transport)
-        if hasattr(self._transport, "max_size"):
-            self._transport.max_size = self._gate.received
+        read_at_once(self._transport, self._gate.head_read)
         self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:

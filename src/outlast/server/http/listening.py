@@ -121,7 +121,7 @@ async def listening(
                 refused(request, refusal)
             return refusal
         finally:
-            release_body(request)
+            release_body(request, tuning)
             gate.answered(request.protocol)
 
     # The library's router and middlewares would take 5 % of a small request for nothing.

@@ -12,6 +12,7 @@ from aiohttp import web
 from outlast.core.closing import Closing
 from outlast.core.errors import ExhaustedError, MalformedError, UsageError
 from outlast.core.manifest import load_json
+from outlast.server.http.connections import read_at_once
 from outlast.server.http.memory import FairTurns, Lease, Memory
 from outlast.server.tuning import ServerTuning
 
@@ -60,9 +61,10 @@ def hold_body(request: web.Request, tuning: ServerTuning) -> None:
         request.transport.pause_reading()
 
 
-def release_body(request: web.Request) -> None:
+def release_body(request: web.Request, tuning: ServerTuning) -> None:
     """It may come now."""
     if request.transport is not None:
+        read_at_once(request.transport, tuning.body_read)
         request.transport.resume_reading()
 
 
@@ -80,7 +82,7 @@ async def read_body(request: web.Request, limit: int, lease: Lease, tuning: Serv
             raise web.HTTPRequestEntityTooLarge(limit, len(data))
         lease.more(len(data))
         return data
-    release_body(request)
+    release_body(request, tuning)
     body = bytearray()
     try:
         async with asyncio.timeout(tuning.body_timeout):

@@ -31,6 +31,7 @@ from outlast.features.gateway.upstream.faults import Fault
 from outlast.server.http.listening import Bounds, listening_on
 from outlast.server.http.log import log_line
 from outlast.server.http.queries import release_body
+from outlast.server.tuning import TUNING
 
 _BODY: Final = 64 * 1024 * 1024
 _BOUNDS: Final = Bounds(body=_BODY, connections=4096, stall=3600.0, grace=0.5)
@@ -70,7 +71,7 @@ class Inner:
         return web.Response()
 
     async def _engine(self, request: web.Request, path: str) -> web.StreamResponse:
-        release_body(request)
+        release_body(request, TUNING)
         try:
             question = _decode(await request.read())
         except (msgspec.DecodeError, ValueError):
