@@ -165,7 +165,7 @@ def hub_on(machine: Machine) -> Iterator[HubSim]:
 
 def tell(story: Site) -> list[str]:
     """All of it; the table of who gave what."""
-    say("12. A hub, and five machines on one LAN: A, B, C, D, and E, which comes later")
+    say("13. A hub, and five machines on one LAN: A, B, C, D, and E, which comes later")
     say(f"    {story.told}")
     with hub_on(story.machine("hub")) as hub:
         nodes = [Node(story.machine(name, up=LINE), hub.url) for name in "ABCDE"]
@@ -191,7 +191,7 @@ def tell_of(nodes: Sequence[Node], hub: HubSim, *, together: bool) -> list[str]:
         node.serves()
     held = a.home / "capsules"
     copy = sum(path.stat().st_size for path in held.rglob("*.olc"))
-    say(f"13. B, C and D want it at once; A holds it in {megabytes(copy)}; all lines take 10 MB/s")
+    say(f"14. B, C and D want it at once; A holds it in {megabytes(copy)}; all lines take 10 MB/s")
     say(f"    B, C, D $ outlast pull {MODEL}")
     began = time.monotonic()
     pulls = [node.start("pull", MODEL) for node in others]
@@ -206,13 +206,13 @@ def tell_of(nodes: Sequence[Node], hub: HubSim, *, together: bool) -> list[str]:
     again = sum(got[node.name].get("hub", 0) for node in others)
     require(again < 0.05 * size, f"no node fetched the weights from the hub again, {took:.1f} s")
 
-    say("14. The hub goes dark; then A, too")
+    say("15. The hub goes dark; then A, too")
     hub.stop()
     before = a.contents()
     a.kill()
     say("    A: kill -9")
 
-    say("15. E comes and wants it")
+    say("16. E comes and wants it")
     say(f"    E $ outlast pull {MODEL} --from lan")
     began = time.monotonic()
     row = givers.named(late.pulled(late.start("pull", MODEL, "--from", "lan")))
