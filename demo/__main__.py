@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.audit import told_apart
+from demo.commands import PROGRAM, environment
 from demo.durable import crossed, rotten
 from demo.gateway import kept_up
 from demo.sites import as_own_root
@@ -43,8 +44,7 @@ HUB_RATE = 24_000_000
 
 
 def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    environment = dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0")
-    return [sys.executable, "-m", "outlast", *arguments], environment
+    return [*PROGRAM, *arguments], environment(home)
 
 
 def outlast(home: Path, *arguments: str) -> str:

@@ -4,19 +4,18 @@ The model is the first two layers of SmolLM2, so that computing the reference ta
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from demo.commands import PROGRAM, environment, outlast
 from demo.story import StepFailedError, require, say
 
 _MODEL: Final = "me/small-bf16"
@@ -32,8 +31,8 @@ def told_apart(folder: Path) -> list[tuple[str, str]]:
     started = time.monotonic()
     mine, liar = folder / "auditor", folder / "liar"
     full, cut = _models(folder)
-    _outlast(mine, "add", str(full), "--as", _MODEL, "--quiet")
-    _outlast(liar, "add", str(cut), "--as", _MODEL, "--quiet")
+    outlast(environment(mine), "add", str(full), "--as", _MODEL, "--quiet")
+    outlast(environment(liar), "add", str(cut), "--as", _MODEL, "--quiet")
     sizes = [sum(file.stat().st_size for file in one.iterdir()) for one in (full, cut)]
     say(f"    both servers call it {_MODEL}; {sizes[0] >> 20} MiB, and {sizes[1] >> 20} MiB")
     for home, (name, (verdict, status)) in zip((mine, liar), _VERDICTS.items(), strict=True):
@@ -46,7 +45,8 @@ def told_apart(folder: Path) -> list[tuple[str, str]]:
         kept = Path(tempfile.gettempdir(), page.name)
         shutil.copy(page, kept)
         require(kept.stat().st_size > 10_000, f"its page, for a browser: {kept}")
-        again = _outlast(mine, "audit", "replay", str(page.with_suffix(".json")), "--json", status)
+        report = str(page.with_suffix(".json"))
+        again = outlast(environment(mine), "audit", "replay", report, "--json", status=status)
         require(json.loads(again.splitlines()[-1])["same"], "the report gives the same verdict")
     return [("seconds for two audits", f"{time.monotonic() - started:.0f}")]
 
@@ -74,8 +74,8 @@ def _serving(home: Path) -> Iterator[str]:
     arguments = ("run", _MODEL, "--api", "127.0.0.1:0", "--threads", "1", "--context", "512")
     say(f"    $ outlast {' '.join(arguments)}")
     with subprocess.Popen(
-        [*_PROGRAM, *arguments, "--json"],
-        env=_environment(home),
+        [*PROGRAM, *arguments, "--json"],
+        env=environment(home),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -100,32 +100,10 @@ def _audit(home: Path, url: str, page: Path) -> "subprocess.CompletedProcess[str
     arguments = ("audit", url, "--model", _MODEL, "--against", _MODEL)
     say(f"    $ outlast {' '.join(arguments)} --page {page.name}")
     return subprocess.run(
-        [*_PROGRAM, *arguments, *_FEW, *told],
-        env=_environment(home),
+        [*PROGRAM, *arguments, *_FEW, *told],
+        env=environment(home),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         check=False,
     )
-
-
-_PROGRAM: Final[Sequence[str]] = (sys.executable, "-m", "outlast")
-
-
-def _environment(home: Path) -> dict[str, str]:
-    return dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0")
-
-
-def _outlast(home: Path, *arguments: Any) -> str:
-    """Runs a command; a number at the end is the status that it has to end with."""
-    *words, status = arguments if isinstance(arguments[-1], int) else (*arguments, 0)
-    say(f"    $ outlast {' '.join(words)}")
-    done = subprocess.run(
-        [*_PROGRAM, *words],
-        env=_environment(home),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    require(done.returncode == status, f"it ends with status {status}")
-    return done.stdout

@@ -5,16 +5,15 @@ are real.
 """
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from demo.commands import PROGRAM, environment, outlast
 from demo.story import require, say
 from tests.providersim import Fault, ProviderSim
 
@@ -63,7 +62,7 @@ def kept_up(home: Path, model: str) -> list[tuple[str, str]]:
                 say(f"    {what}; the app asks:")
                 cloud.faults.extend([fault] if fault is not None else [])
                 rows.append((what, *_asked(url)))
-            used = _outlast(home, "gateway", "usage")
+            used = outlast(environment(home), "gateway", "usage")
     say()
     for what, _, note in rows:
         passed = "; ".join(f"{one['target']}: {one['reason']}" for one in note.get("passed", []))
@@ -115,8 +114,8 @@ def _gateway(home: Path) -> Iterator[str]:
     arguments = ("gateway", "--listen", "127.0.0.1:0")
     say(f"    $ outlast {' '.join(arguments)}")
     with subprocess.Popen(
-        [*_PROGRAM, *arguments],
-        env=_environment(home),
+        [*PROGRAM, *arguments],
+        env=environment(home, CLOUD_KEY="demo-key"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -125,22 +124,3 @@ def _gateway(home: Path) -> Iterator[str]:
             yield (process.stdout.readline() if process.stdout else "").strip()
         finally:
             process.send_signal(signal.SIGTERM)
-
-
-_PROGRAM: Final[Sequence[str]] = (sys.executable, "-m", "outlast")
-
-
-def _environment(home: Path) -> dict[str, str]:
-    return dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0", CLOUD_KEY="demo-key")
-
-
-def _outlast(home: Path, *arguments: str) -> str:
-    say(f"    $ outlast {' '.join(arguments)}")
-    done = subprocess.run(
-        [*_PROGRAM, *arguments],
-        env=_environment(home),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout

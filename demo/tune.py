@@ -6,14 +6,12 @@ environment has it that is made once, beside those of the tests' clients.
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from demo.commands import environment, outlast
 from demo.story import require, say
 from tests.clients.envs import EnvUnavailableError, ensure
 from tests.engines.torch_env import packages_of
@@ -43,22 +41,22 @@ _LIMITS: Final = ("--temperature", "0", "--max-tokens", "12", "--json")
 
 def learned(home: Path, folder: Path, model: str) -> list[tuple[str, str]]:
     """The scene, with the archive in `home` that has `model`; its line of the demo's table."""
-    environment = _environment(home)
-    if environment is None:
+    variables = _with_torch(home)
+    if variables is None:
         return []
     started = time.monotonic()
     rows = folder / "keeper.jsonl"
     rows.write_text("".join(map(_line, _ASKED)))
-    before = _said(environment, model)
-    out = _outlast(
-        environment, "tune", model, "--data", str(rows), "--out", _ADAPTER, *_SMALL, "--json"
+    before = _said(variables, model)
+    out = outlast(
+        variables, "tune", model, "--data", str(rows), "--out", _ADAPTER, *_SMALL, "--json"
     )
     tuned = json.loads(out.splitlines()[-1])
-    after = _said(environment, _ADAPTER)
+    after = _said(variables, _ADAPTER)
     say(f"    > {_QUESTION}\n    base: {before}\n    with the adapter: {after}")
     require(tuned["after"] < 0.9 * tuned["before"], "it learned more than the rows themselves")
     require(before != after, "the adapter answers otherwise")
-    shown = _outlast(environment, "show", _ADAPTER).splitlines()
+    shown = outlast(variables, "show", _ADAPTER).splitlines()
     at = next(place for place, line in enumerate(shown) if line.startswith("lineage"))
     for line in shown[at : at + 4]:
         say(f"    | {line}")
@@ -72,11 +70,11 @@ def _line(question: str) -> str:
     return json.dumps(row) + "\n"
 
 
-def _environment(home: Path) -> dict[str, str] | None:
+def _with_torch(home: Path) -> dict[str, str] | None:
     """That of commands on the archive in `home`, which find what tuning needs; None where it cannot
     be had.
     """
-    found = dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0")
+    found = environment(home)
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         say(f"    {', '.join(missing)} are not installed: an environment has them, made once")
@@ -88,18 +86,6 @@ def _environment(home: Path) -> dict[str, str] | None:
     return found
 
 
-def _said(environment: Mapping[str, str], model: str) -> str:
-    out = _outlast(environment, "run", model, _QUESTION, *_LIMITS)
+def _said(variables: Mapping[str, str], model: str) -> str:
+    out = outlast(variables, "run", model, _QUESTION, *_LIMITS)
     return " ".join(str(json.loads(out.splitlines()[-1])["text"]).split())
-
-
-def _outlast(environment: Mapping[str, str], *arguments: str) -> str:
-    say(f"    $ outlast {' '.join(arguments)}")
-    done = subprocess.run(
-        [sys.executable, "-m", "outlast", *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout
