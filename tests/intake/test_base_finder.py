@@ -9,6 +9,7 @@ from outlast.cli.config.file import load_config
 from outlast.cli.options.forms import form_wishes
 from outlast.core.errors import BadConfigError, UsageError
 from outlast.core.names import Target
+from outlast.intake.base_finder import _equal_bytes
 from outlast.intake.base_names import read_card, read_tags
 from outlast.intake.form_policy import SMALLEST, FormWish, FormWishes
 
@@ -95,3 +96,11 @@ def test_what_is_kept() -> None:
     assert auto.tries(SMALLEST)
     assert not auto.tries(SMALLEST - 1)
     assert not FormWishes(FormWish.PLAIN).tries(SMALLEST)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "equal"),
+    [(b"", b"", 0), (b"\0\0", b"\0\0", 2), (b"abcd", b"abxd", 3), (b"\0a", b"\1b", 0)],
+)
+def test_equal_bytes_are_counted_by_place(one: bytes, two: bytes, equal: int) -> None:
+    assert _equal_bytes(one, two) == equal
