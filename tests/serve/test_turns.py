@@ -12,6 +12,7 @@ import pytest
 
 from outlast.server.http.connections import Connections
 from outlast.server.http.listening import keep_waiting
+from outlast.server.http.memory import RoundTurns
 from outlast.server.tuning import TUNING
 
 AT_ONCE = 3
@@ -220,3 +221,49 @@ def test_no_more_are_accepted_at_once_than_asked(monkeypatch: pytest.MonkeyPatch
         return most
 
     assert 0 < asyncio.run(run()) <= 5  # from Python 3.13 on asyncio takes one more
+
+
+class TestRoundTurns:
+    def test_so_many_go_on_in_a_round_in_their_order(self) -> None:
+        async def course() -> list[list[int]]:
+            turns, gone = RoundTurns(AT_ONCE), list[int]()
+
+            async def work(number: int) -> None:
+                await turns.turn()
+                gone.append(number)
+
+            tasks = [asyncio.create_task(work(number)) for number in range(8)]
+            tasks[4].cancel()  # before it waits
+            await asyncio.sleep(0)
+            tasks[6].cancel()  # while it waits
+            rounds = [list(gone)]
+            while len(gone) < 6:
+                before = len(gone)
+                await asyncio.sleep(0)
+                if len(gone) > before:
+                    rounds.append(gone[before:])
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return rounds
+
+        assert asyncio.run(course()) == [[0, 1, 2], [3, 5, 7]]
+
+    def test_a_turn_is_there_again_in_the_next_round(self) -> None:
+        def waits(turns: RoundTurns) -> bool:
+            """Whether a turn has to be waited for."""
+            turn = turns.turn()
+            try:
+                turn.send(None)
+            except StopIteration:
+                return False
+            turn.close()
+            return True
+
+        async def both() -> tuple[bool, bool]:
+            turns = RoundTurns(1)
+            await turns.turn()
+            first = waits(turns)
+            for _ in range(2):  # the next round is that of the one that waits
+                await asyncio.sleep(0)
+            return first, waits(turns)
+
+        assert asyncio.run(both()) == (True, False)

@@ -107,15 +107,13 @@ class ServerTuning:
     written: int = 64 << 10
     """A longer document is written in slices of it as the client takes them: what the event loop
     buffers by default."""
-    large_bodies: int = 2
-    """Bodies of one address, of those longer than `written`, that are read at once: each takes its
-    turn of the event loop. With 200 of them, 1 % of others' requests took over 29 ms; over 38 ms
-    with 4 at once."""
+    parts_at_once: int = 1
+    """Parts of bodies, of all askers, that are read in one round of the event loop. With 200 bodies
+    of 1 MB from eight addresses at once, 1 % of others' requests took over 36 ms; over 60 ms
+    without a bound."""
     switch: float = 0.001
     """A thread of Python that computes gives way to the event loop after so long. A fifth of the
     default, which the loop would wait for at each of its steps."""
-    parsers: int = 2
-    """Bodies parsed at once: that holds Python's lock. Guess."""
     files_each: int = 4
     """Open files of a connection while a file is sent: two of the socket, two of the file."""
     files_beside: int = 512
@@ -126,6 +124,9 @@ class ServerTuning:
     # The API of a loaded model
     model_connections: int = 256
     """Connections to the API of a model. Guess: many times what an engine answers at once."""
+    long_prompts: int = 4
+    """Bodies of one address, of those longer than `written`, that are read at once. Guess: one that
+    comes slowly keeps no other of a machine with many users waiting."""
     model_stall: float = 120.0
     """A client that takes no byte of its answer is dropped. Guess."""
     client_poll: float = 0.5

@@ -5,6 +5,7 @@ Requests do not wait for it: one that gets none is told to come again.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
 from outlast.core.asker import ASKER
@@ -88,3 +89,37 @@ class FairTurns:
                 self._of[asker] = (gate, users - 1)
             else:
                 del self._of[asker]
+
+
+class RoundTurns:
+    """Gives so many turns in each round of the event loop, in order: for work that would keep it
+    from all else if it came at once. Belongs to one event loop.
+    """
+
+    def __init__(self, each: int) -> None:
+        self._each = self._left = each
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._counts = False
+
+    async def turn(self) -> None:
+        """Waits for a turn. It ends by itself, with the round."""
+        if self._left:
+            self._take()
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _take(self) -> None:
+        self._left -= 1
+        if not self._counts:
+            self._counts = True
+            asyncio.get_running_loop().call_soon(self._next_round)
+
+    def _next_round(self) -> None:
+        self._left, self._counts = self._each, False
+        while self._waiting and self._left:
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # the request may have ended meanwhile
+                waiting.set_result(None)
+                self._take()

@@ -1,7 +1,8 @@
 """What requests ask for beside their paths: queries, forms, pages of long lists."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode
@@ -13,7 +14,7 @@ from outlast.core.closing import Closing
 from outlast.core.errors import ExhaustedError, MalformedError, UsageError
 from outlast.core.manifest import load_json
 from outlast.server.http.connections import read_at_once
-from outlast.server.http.memory import FairTurns, Lease, Memory
+from outlast.server.http.memory import FairTurns, Lease, Memory, RoundTurns
 from outlast.server.tuning import ServerTuning
 
 _FIELDS = 30_000
@@ -68,10 +69,17 @@ def release_body(request: web.Request, tuning: ServerTuning) -> None:
         request.transport.resume_reading()
 
 
-async def read_body(request: web.Request, limit: int, lease: Lease, tuning: ServerTuning) -> bytes:
-    """The body of a request, of up to `limit` bytes. The lease grows with what came, so announcing
-    a body takes nothing. Raises :class:`UsageError` where it does not come in time,
-    :class:`ExhaustedError`, and what aiohttp answers to a body that is too large (413).
+async def read_body(
+    request: web.Request,
+    limit: int,
+    lease: Lease,
+    tuning: ServerTuning,
+    rounds: RoundTurns | None = None,
+) -> bytes:
+    """The body of a request, of up to `limit` bytes; each part of it in a turn of `rounds`. The
+    lease grows with what came, so announcing a body takes nothing. Raises :class:`UsageError` where
+    it does not come in time, :class:`ExhaustedError`, and what aiohttp answers to a body that is
+    too large (413).
     """
     announced = request.content_length or 0
     if announced > limit:
@@ -87,6 +95,8 @@ async def read_body(request: web.Request, limit: int, lease: Lease, tuning: Serv
     try:
         async with asyncio.timeout(tuning.body_timeout):
             while True:
+                if rounds is not None:
+                    await rounds.turn()
                 async with asyncio.timeout(tuning.body_pause):
                     data = await request.content.readany()
                 if not data:
@@ -107,36 +117,55 @@ class Bodies(Closing):
     It belongs to one event loop.
     """
 
-    def __init__(self, tuning: ServerTuning) -> None:
+    def __init__(self, tuning: ServerTuning, large: int = 1) -> None:
+        """So many `large` bodies of one asker are read at once."""
         self._tuning = tuning
-        self._large = FairTurns(tuning.large_bodies)
+        self._large = FairTurns(large)
         self._turns = FairTurns(1)
-        self._pool = ThreadPoolExecutor(tuning.parsers, thread_name_prefix="parse")
+        self._rounds = RoundTurns(tuning.parts_at_once)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._small = ThreadPoolExecutor(1, thread_name_prefix="parse-small")
+        """No small body waits behind large ones of others."""
         self.memory = Memory(tuning)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._small):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def read(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
-        """What `parse` makes of the body of a request, of up to `limit` bytes. It runs beside the
-        event loop, for one body of an asker at a time; and only some large ones of an asker are
-        read at once. Raises what it and `read_body` raise.
+        """What `parse` makes of the body of a request, of up to `limit` bytes, in a turn of it.
+        Raises what `turn` and `read_in_turn` raise.
+        """
+        async with self.turn(request):
+            return await self.read_in_turn(request, limit, parse)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, request: web.Request) -> AsyncIterator[None]:
+        """Lets a request with a long body wait until those before it, of the same asker, are done.
+        Raises :class:`ExhaustedError` where that takes too long.
         """
         if 0 <= (request.content_length or 0) <= self._tuning.written:
-            return await self._read(request, limit, parse)
+            yield
+            return
         waiting = asyncio.timeout(self._tuning.body_timeout)
         try:
             async with waiting, self._large.turn():
                 waiting.reschedule(None)
-                return await self._read(request, limit, parse)
+                yield
         except TimeoutError as error:
             raise ExhaustedError("this client has too many large requests under way") from error
 
-    async def _read(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
+    async def read_in_turn(
+        self, request: web.Request, limit: int, parse: Callable[[bytes], T]
+    ) -> T:
+        """As `read`, for who waits for the turn of the request. `parse` runs beside the event loop,
+        for one body of an asker at a time. Raises what it and `read_body` raise.
+        """
         with self.memory.lease() as lease:
-            data = await read_body(request, limit, lease, self._tuning)
+            data = await read_body(request, limit, lease, self._tuning, self._rounds)
+            pool = self._pool if len(data) > self._tuning.written else self._small
             async with self._turns.turn():
-                return await asyncio.get_running_loop().run_in_executor(self._pool, parse, data)
+                return await asyncio.get_running_loop().run_in_executor(pool, parse, data)
 
 
 def parse_json(body: bytes) -> Any:

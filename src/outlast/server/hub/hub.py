@@ -55,7 +55,7 @@ from outlast.server.http.replies import (
 from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.catalogue import Catalogue
 from outlast.server.hub.claims import ServedClaims
-from outlast.server.hub.entrance import Entrance
+from outlast.server.hub.entrance import Entrance, SpelledOtherwise, Spelling
 from outlast.server.hub.health import DiskHealth, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.hub.withholding import Withholding, is_for_archive
@@ -242,25 +242,54 @@ class Hub:
     async def _repo(
         self, exchange: HubExchange, route: HubRoute, asker: Asker
     ) -> web.StreamResponse:
-        repo, request = route.repo, exchange.request
-        if repo is None:
+        if route.repo is None:
             raise RepoNotFoundError("no repository is named")
-        name = await self._threaded(self._mirror.spelling, repo)
-        if name != repo and await self._is_readable(asker, name, route):
-            return _respelled(request, name)
-        if route.what == "refs":
-            refs, _ = await self._entrance.find(
-                asker, repo, lambda voice: self._mirror.refs.of(repo, voice)
-            )
-            flags = ("include_prs", "include_pull_requests")
-            document = documents.refs(
-                refs.refs, pull_requests=any(flag(request.query, name) for name in flags)
-            )
-            marks = _stale(refs.stale_since, self._metrics) | _listed_by(refs.unconfirmed)
-            return json_reply(document, marks)
-        ref = route.ref or "main"
+        if route.what == "paths-info":  # what waits has not begun: no thread works for it
+            async with self._bodies.turn(exchange.request):
+                return await self._named(exchange, route, route.repo, asker)
+        return await self._named(exchange, route, route.repo, asker)
+
+    async def _named(
+        self, exchange: HubExchange, route: HubRoute, repo: RepoId, asker: Asker
+    ) -> web.StreamResponse:
+        """Answers for a repository, or leads to it where the archive spells it otherwise."""
+        answer = self._refs if route.what == "refs" else self._revision
+        try:
+            return await answer(exchange, route, repo, asker, self._mirror.spelling)
+        except SpelledOtherwise as other:
+            if await self._is_readable(asker, other.name, route):
+                return _respelled(exchange.request, other.name)
+        return await answer(exchange, route, repo, asker, None)
+
+    async def _refs(
+        self,
+        exchange: HubExchange,
+        _route: HubRoute,
+        repo: RepoId,
+        asker: Asker,
+        spelled: Spelling | None,
+    ) -> web.StreamResponse:
+        refs, _ = await self._entrance.find(
+            asker, repo, lambda voice: self._mirror.refs.of(repo, voice), spelled=spelled
+        )
+        flags = ("include_prs", "include_pull_requests")
+        document = documents.refs(
+            refs.refs, pull_requests=any(flag(exchange.request.query, name) for name in flags)
+        )
+        marks = _stale(refs.stale_since, self._metrics) | _listed_by(refs.unconfirmed)
+        return json_reply(document, marks)
+
+    async def _revision(
+        self,
+        exchange: HubExchange,
+        route: HubRoute,
+        repo: RepoId,
+        asker: Asker,
+        spelled: Spelling | None,
+    ) -> web.StreamResponse:
+        request, ref = exchange.request, route.ref or "main"
         found, voice = await self._entrance.find(
-            asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
+            asker, repo, lambda voice: self._mirror.find(repo, ref, voice), spelled=spelled
         )
         exchange.found = found
         if (name := found.view.revision.repo) != repo:  # the source upstream spells it so
@@ -275,7 +304,7 @@ class Hub:
         if route.what == "paths-info":
             kind = request.content_type
             # Answered in the turn in which it is parsed: many long ones would hold up all others.
-            reply = await self._bodies.read(
+            reply = await self._bodies.read_in_turn(
                 request,
                 BODY,
                 lambda data: answer(route, found, query, parse_form(data, kind)),

@@ -119,7 +119,7 @@ async def _serve(
 
     bounds = Bounds(BODY, tuning.model_connections, tuning.model_stall)
     hosts = Hosts(str(sock.getsockname()[0]), api.hosts, local_pages=True)
-    with Bodies(tuning) as bodies:
+    with Bodies(tuning, tuning.long_prompts) as bodies:
         async with _session(engine) as session:
             front = Front(session, TemplateLimits(engine), api.serves, bodies, tuning=tuning)
             async with listening(

@@ -164,7 +164,7 @@ async def _serve(
     )
     bounds = Bounds(BODY, _CONNECTIONS, TUNING.model_stall, grace=1.0)
     hosts = Hosts(str(sock.getsockname()[0]), service.hosts, local_pages=True)
-    with Bodies(TUNING) as bodies:
+    with Bodies(TUNING, TUNING.long_prompts) as bodies:
         others = _others(service)
         gateway = Gateway(
             desk, parts.dialects, bodies, substitutes=service.substitutes, others=others
