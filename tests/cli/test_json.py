@@ -716,6 +716,7 @@ def auditing(world: World) -> None:
         world.calls.clear()
         assert world("audit", cloud.url, *there, code=12).result["verdict"] == "untestable"
         world("audit", "replay", report, code=12)
+        world("audit", "compare", report, code=12)
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {

@@ -305,6 +305,7 @@ LOCAL: Final = {
         # of audits
         "--against",
         "--alpha",
+        "--by",
         "--calibration",
         "--page",
         "--price",

@@ -11,6 +11,10 @@ SUBCOMMANDS: Final = {
         "outlast.features.audit.commands.endpoint:endpoint",
         "Audit an endpoint; the word 'endpoint' may be left out.",
     ),
+    "compare": (
+        "outlast.features.audit.commands.compare:compare",
+        "Rank several endpoints of one model, by their reports.",
+    ),
     "replay": (
         "outlast.features.audit.commands.replay:replay",
         "Compute the verdict of a report anew, offline.",
@@ -34,6 +38,7 @@ class AuditGroup(LateGroup):
 Examples:
   outlast audit https://api.example/v1 --model m --against org/name
   outlast audit replay report.json
+  outlast audit compare one.json other.json
 
 \b
 Exit status:

@@ -50,3 +50,32 @@ class ReplayedAuditDocument(Document):
     reason: Annotated[str, "why, in words"]
     p_value: Annotated[float | None, "how likely honest answers differ as much"]
     statistic: Annotated[float | None, "the mean difference, in nats"]
+
+
+@document("audit")
+class ComparedEndpointDocument(Document):
+    """An endpoint beside others that are said to serve the same weights, in `audit compare`; the
+    best comes first.
+    """
+
+    type: Literal["compared"] = "compared"
+    endpoint: Annotated[str, "the URL that was asked, up to /v1"]
+    model: Annotated[str, "the model that was asked for"]
+    manifest: Annotated[Digest, "the manifest of the weights that it was compared with"]
+    time: Annotated[int, "when it was audited, in seconds since 1970"]
+    verdict: Annotated[str, "the verdict, computed anew"]
+    reason: Annotated[str, "why, in words"]
+    test: Annotated[str | None, "`logprobs`, `greedy` or `sampled`; null: none was possible"]
+    p_value: Annotated[float | None, "how likely honest answers differ as much"]
+    deviation: Annotated[
+        float | None, "the difference (of `sampled` the log evidence) as a share of an alarm's"
+    ]
+    explanations: Annotated[
+        Mapping[str, float] | None,
+        "of a divergent endpoint: what it may serve, each with its share of the likelihood",
+    ]
+    seconds: Annotated[float | None, "the median of whole answers; null: none came"]
+    tokens: Annotated[int, "tokens of an answer, at most"]
+    price: Annotated[
+        list[float] | None, "of a million tokens of prompts, and of answers, as it was given"
+    ]
