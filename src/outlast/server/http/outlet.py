@@ -22,6 +22,7 @@ from outlast.server.http.opened import OpenBlobs
 from outlast.server.http.queries import Bodies
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
+from outlast.store.reading import BlobReader
 
 T = TypeVar("T")
 
@@ -62,16 +63,33 @@ class Outlet(Closing):
             run = functools.partial(copy_context().run, work, *args)  # the asker goes with it
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
-    async def send(self, delivery: Delivery, digest: Digest, path: str) -> web.StreamResponse:
-        """Sends a blob of any form; `path` names it in the log where it proves damaged.
-        Raises what opening and reading it raises.
+    def take(self, digest: Digest) -> BlobReader | None:
+        """A blob for `send`, open until it is given back; None where it does not open, which `send`
+        says. For threads that have just found it.
         """
         try:
-            blob = await self.threaded(self._opened.take, digest)
-            try:
+            return self._opened.take(digest)
+        except (IntegrityError, StorageError):
+            return None
+
+    def give_back(self, blob: BlobReader) -> None:
+        """Ends the use of a blob that was taken."""
+        self._opened.give_back(blob)
+
+    async def send(
+        self, delivery: Delivery, digest: Digest, path: str, blob: BlobReader | None = None
+    ) -> web.StreamResponse:
+        """Sends a blob of any form, which may have been taken; `path` names it in the log where it
+        proves damaged. Raises what opening and reading it raises.
+        """
+        try:
+            if blob is not None:
                 return await delivery.send_blob(blob, self._blocks, self._comparisons)
+            own = await self.threaded(self._opened.take, digest)
+            try:
+                return await delivery.send_blob(own, self._blocks, self._comparisons)
             finally:
-                self._opened.give_back(blob)
+                self._opened.give_back(own)
         except (IntegrityError, StorageError) as error:
             self._metrics.damaged.inc()
             line = {"level": "error", "what": "damage", "path": path, "error": str(error)}

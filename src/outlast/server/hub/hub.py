@@ -61,6 +61,8 @@ from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.hub.withholding import Withholding, is_for_archive
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.sources.base import NEIGHBOUR
+from outlast.store.cached.holds import HeldRevisions
+from outlast.store.reading import BlobReader
 
 _ASKED: Final = {"WWW-Authenticate": "Bearer"}
 BODY: Final = 1024 * 1024
@@ -381,14 +383,30 @@ class Hub:
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
         with self._mirror.quota.hold() as held:
-            source = await self._threaded(self._mirror.open, view, entry.path, voice, held)
+            opened = functools.partial(self._opened, view, entry.path, voice, held)
+            source, blob = await self._threaded(opened)
             if isinstance(source, StreamingFile):
                 return await self._send_streaming(delivery, source, view)
-            await self._withholding.require(request, view, source)
-            resumes = span.resumes(entry.size)
-            if resumes and not await self._threaded(self._mirror.may_resume, entry):
-                delivery = delivery.whole()  # the client then starts over
-            return await self._send_blob(delivery, source)
+            try:
+                await self._withholding.require(request, view, source)
+                resumes = span.resumes(entry.size)
+                if resumes and not await self._threaded(self._mirror.may_resume, entry):
+                    delivery = delivery.whole()  # the client then starts over
+                return await self._send_blob(delivery, source, blob)
+            finally:
+                if blob is not None:
+                    self._outlet.give_back(blob)
+
+    def _opened(
+        self, view: View, path: str, voice: Voice, held: HeldRevisions
+    ) -> tuple[FileEntry | StreamingFile, BlobReader | None]:
+        """A file as `Mirror.open` finds it, and its blob where that opens. In one turn of a thread:
+        small files are asked for most, and each turn waits for Python's lock.
+        """
+        source = self._mirror.open(view, path, voice, held)
+        if isinstance(source, StreamingFile) or source.sha256 is None:
+            return source, None
+        return source, self._outlet.take(source.sha256)
 
     async def _judge_card(
         self, exchange: HubExchange, view: View, entry: FileEntry, voice: Voice
@@ -432,10 +450,12 @@ class Hub:
                 delivery = delivery.whole()
         return await self._send_blob(delivery, streaming.entry)
 
-    async def _send_blob(self, delivery: Delivery, entry: FileEntry) -> web.StreamResponse:
+    async def _send_blob(
+        self, delivery: Delivery, entry: FileEntry, blob: BlobReader | None = None
+    ) -> web.StreamResponse:
         if entry.sha256 is None:
             return failure(503, "", "the file went as soon as it had come: ask again")
-        return await self._outlet.send(delivery, entry.sha256, entry.path)
+        return await self._outlet.send(delivery, entry.sha256, entry.path, blob)
 
 
 def _respelled(request: web.Request, repo: RepoId) -> web.Response:
