@@ -19,7 +19,7 @@ def test_the_topics(tmp_path: Path) -> None:
     formats = {"capsule", "manifest", "archive", "names", "swarm", "sums", "parity", "bundle"}
     formats |= {"attestation", "screenings", "sealed-runs", "gateway-accounts", "lineage"}
     formats |= {"audit-records"}
-    formats |= {"audit-report"}
+    formats |= {"audit-report", "audit-watch"}
     formats |= {"hub-commit", "registry-signatures", "routes"}
     assert guides | {"errors", "cli", "json", "reliability", "security"} | formats == set(topics)
     for topic in topics:

@@ -717,6 +717,8 @@ def auditing(world: World) -> None:
         assert world("audit", cloud.url, *there, code=12).result["verdict"] == "untestable"
         world("audit", "replay", report, code=12)
         world("audit", "compare", report, code=12)
+        state = ("--state", world.home / "state.json")
+        world("audit", "watch", cloud.url, *there[:4], *state, code=12)
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {

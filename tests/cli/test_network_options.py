@@ -138,6 +138,24 @@ SEEN: Final = {
     ("audit endpoint", "--prompts"): (
         "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
     ),
+    ("audit watch", "--model"): (
+        "tests/features/audit/test_hostile_endpoint.py::test_what_is_asked_says_all_parameters"
+    ),
+    ("audit watch", "--max-requests"): (
+        "tests/features/audit/test_audit_command.py::test_four_bits_raise_an_alarm_that_stays"
+    ),
+    ("audit watch", "--max-tokens"): (
+        "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
+    ),
+    ("audit watch", "--max-cost"): (
+        "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
+    ),
+    ("audit watch", "--key-env"): (
+        "tests/features/audit/test_audit_command.py::test_the_commands_of_the_guide"
+    ),
+    ("audit watch", "--prompts"): (
+        "tests/features/audit/test_audit_command.py::test_a_killed_watch_loses_no_audit_before"
+    ),
     ("gateway keys", "--model"): (
         "tests/features/gateway/accounts/test_budgets.py::test_a_key_uses_the_models_that_it_may"
     ),
@@ -311,6 +329,8 @@ LOCAL: Final = {
         "--price",
         "--report",
         "--sign",
+        "--state",
+        "--every",
         "--unsigned",
         "--test",
         "--tokens",

@@ -3,6 +3,7 @@ the model in 16.
 """
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from outlast.core.names import RepoId
 from outlast.core.records.audit import AuditRecord, AuditVerdict
 from outlast.engines.llama import LlamaOptions
 from outlast.features.audit.reference.rounded_gguf import write_changed
+from outlast.features.audit.watched import begun, read_state, write_state
 from outlast.store.archive import Archive
 from tests.campaign import LONG
-from tests.cli.call import inside
+from tests.cli.call import inside, start
 from tests.engines.serving import Serving, call, serving_with
 from tests.features.audit.hostile_server import hostile, send
 from tests.features.audit.models import as_f16, as_q4_0, small_f16
@@ -155,13 +158,64 @@ targets = ["lying:org/name", "honest:org/name"]
 def test_the_commands_of_the_guide(home: Path, honest: Serving, tmp_path: Path) -> None:
     guide = Path(__file__).parents[3] / "docs" / "guide" / "audit.md"
     lines = re.findall(r"^outlast (audit .*)$", guide.read_text(), re.MULTILINE)
-    assert [line.split()[1] for line in lines] == ["https://api.example/v1", "replay"]
+    named = [line.split()[1] for line in lines]
+    assert named == ["https://api.example/v1", "replay", "watch", "compare"]
     for line in lines:
         words = line.replace("https://api.example", honest.url).replace("their-name", "org/name")
-        more = (*FEW, *SEED) if "--report" in words else ()
+        more = (*FEW, *SEED) if "--report" in words else FEW if "--state" in words else ()
+        if "other.json" in words:
+            shutil.copy(tmp_path / "report.json", tmp_path / "other.json")
         inside(*words.split(), *more, home=home, env={"API_KEY": "a-key"}, cwd=tmp_path).ok()
     assert (tmp_path / "report.json").exists()
     assert (tmp_path / "report.html").exists()
+    watched = read_state(tmp_path / "state.json")
+    assert watched is not None
+    assert (watched.rounds, watched.untestable, watched.alarmed) == (1, 0, False)
+
+
+def watching(server: Serving, state: Path) -> list[str | Path]:
+    named = ("--model", "org/name", "--against", "org/name", "--state", state)
+    return ["audit", "watch", server.url + "/v1", *named, *FEW]
+
+
+def test_four_bits_raise_an_alarm_that_stays(home: Path, lying: Serving, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    again = [*watching(lying, state), "--json"]
+    rounds = 1
+    while not (done := inside(*again, home=home)).result["alarm"]:
+        assert done.code == 0
+        assert (rounds := rounds + 1) <= 8, "each audit finds p < 0.01, and two suffice"
+    assert done.code == 10
+    assert done.result["highest"] >= done.result["needed"]
+    unable = inside(*again, "--max-requests", "1", home=home)
+    assert unable.code == 10
+    assert (unable.result["rounds"], unable.result["untestable"]) == (rounds + 1, 1)
+    other = inside(*again, "--alpha", "0.01", home=home)
+    assert "0.05" in other.failed("usage")
+
+
+@pytest.mark.parametrize("more", [("--every", "0"), ("--prompts", "0"), ("--alpha", "2")])
+def test_what_cannot_be_watched_leaves_nothing(tmp_path: Path, more: tuple[str, str]) -> None:
+    server = ("http://127.0.0.1:9/v1", "--model", "m", "--against", "org/name")
+    state = tmp_path / "state.json"
+    inside("audit", "watch", *server, "--state", state, *more, home=tmp_path).failed("usage")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_watch_loses_no_audit_before(home: Path, honest: Serving, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    with Archive(home / "archive") as archive:
+        manifest = archive.revision(RepoId.parse("org/name")).digest.hex
+    before = begun(honest.url + "/v1", "org/name", manifest, 0.05)
+    write_state(state, before)
+    process = start(*watching(honest, state), "--every", "1h", home=home)
+    assert process.stderr is not None
+    assert any(b"asked 2 of" in line for line in process.stderr)
+    inside(*watching(honest, state), home=home).failed("busy")
+    process.kill()
+    process.wait()
+    assert read_state(state) == before
+    assert "no alarm after 1 audit," in inside(*watching(honest, state), home=home).ok().out
 
 
 def test_too_small_a_budget_is_no_verdict(home: Path, honest: Serving) -> None:

@@ -60,7 +60,8 @@ _log = logging.getLogger(__name__)
 class AuditOptions:
     """`prompts` are asked at most, for `tokens` each; `calibration` prompts give the threshold;
     `alpha`: the error rate. `seed` makes the prompts. `test` of None: the strongest that the
-    endpoint allows.
+    endpoint allows. `afresh`: honest engines are tried on questions that follow from `seed`, too,
+    and not on the same ones each time.
     """
 
     seed: bytes
@@ -69,6 +70,7 @@ class AuditOptions:
     calibration: int = 16
     alpha: float = 0.05
     test: str | None = None
+    afresh: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -256,7 +258,8 @@ class Audit:
         if offer.test == SAMPLED:
             return self._judge_sampled()
         model = hashlib.sha256(self._reference.build.encode()).digest()
-        prompts = make_prompts(_CALIBRATION + model, options.calibration)
+        anew = options.seed if options.afresh else b""
+        prompts = make_prompts(_CALIBRATION + model + anew, options.calibration)
         self._say("computing the reference")
         self._calibration = calibrate(
             offer.test, self._reference, prompts, Lengths(options.tokens, offer.listed)

@@ -15,6 +15,10 @@ SUBCOMMANDS: Final = {
         "outlast.features.audit.commands.compare:compare",
         "Rank several endpoints of one model, by their reports.",
     ),
+    "watch": (
+        "outlast.features.audit.commands.watch:watch",
+        "Audit an endpoint again and again, and add up the evidence.",
+    ),
     "replay": (
         "outlast.features.audit.commands.replay:replay",
         "Compute the verdict of a report anew, offline.",

@@ -79,3 +79,25 @@ class ComparedEndpointDocument(Document):
     price: Annotated[
         list[float] | None, "of a million tokens of prompts, and of answers, as it was given"
     ]
+
+
+@document("audit")
+class WatchedAuditDocument(Document):
+    """One more audit of a watched endpoint, and what all of them come to, in `audit watch`."""
+
+    type: Literal["audit_watched"] = "audit_watched"
+    endpoint: Annotated[str, "the URL that was asked, up to /v1"]
+    model: Annotated[str, "the model that was asked for"]
+    manifest: Annotated[Digest, "the manifest of the weights that it is compared with"]
+    alarm: Annotated[bool, "whether the evidence ever reached what an alarm needs"]
+    evidence: Annotated[float, "the logarithm of the evidence against it, of all audits"]
+    highest: Annotated[float, "the most that it ever came to"]
+    needed: Annotated[float, "what raises an alarm"]
+    alpha: Annotated[float, "with which probability an honest endpoint ever raises one"]
+    rounds: Annotated[int, "audits so far"]
+    untestable: Annotated[int, "audits that could not be counted"]
+    verdict: Annotated[str, "the verdict of this audit by itself"]
+    reason: Annotated[str, "why, in words"]
+    p_value: Annotated[float | None, "of this audit by itself"]
+    requests: Annotated[int, "requests of all audits"]
+    tokens: Annotated[int, "tokens that all audits asked for, of prompts and answers"]

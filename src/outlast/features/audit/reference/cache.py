@@ -35,10 +35,10 @@ _tokens = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
 
 
 class ScoreCache:
-    """The scores of an archive. `root` is the archive's folder."""
+    """The scores of an archive. `root` is the archive's folder; None: nothing is kept."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root / FOLDER
+    def __init__(self, root: Path | None) -> None:
+        self._root = None if root is None else root / FOLDER
 
     def positions(self, question: Mapping[str, Any]) -> list[ScoredPosition] | None:
         """What was kept for a question; None where nothing was, or it is damaged."""
@@ -69,12 +69,16 @@ class ScoreCache:
         """As :meth:`keep_positions`."""
         self._write(question, msgspec.msgpack.encode([tuple(one) for one in found]))
 
-    def _path(self, question: Mapping[str, Any]) -> Path:
+    def _path(self, question: Mapping[str, Any]) -> Path | None:
+        if self._root is None:
+            return None
         name = hashlib.sha256(rfc8785.dumps(dict(question))).hexdigest()
         return self._root / name[:2] / name
 
     def _read(self, question: Mapping[str, Any]) -> bytes | None:
         path = self._path(question)
+        if path is None:
+            return None
         with disk.reporting(path):
             data = disk.read_plain(path, MOST_BYTES)
         if data is None or hashlib.sha256(data[32:]).digest() != data[:32]:
@@ -83,6 +87,8 @@ class ScoreCache:
 
     def _write(self, question: Mapping[str, Any], data: bytes) -> None:
         path = self._path(question)
+        if path is None:
+            return
         with disk.reporting(path):
             disk.make_dir(path.parent)
             temp = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")

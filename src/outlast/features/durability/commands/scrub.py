@@ -10,8 +10,9 @@ import click
 
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.options.duration import Duration
 from outlast.cli.screen.render import plural, print_document
-from outlast.core.errors import CorruptError, UsageError
+from outlast.core.errors import CorruptError
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.features.durability.commands.scrub_document import ScrubbedDocument
@@ -26,28 +27,6 @@ from outlast.store.layout import Layout
 
 if TYPE_CHECKING:
     from outlast.features.durability.scrub.mender import Mender
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class Duration(click.ParamType[float]):
-    """``90``, ``30m``, ``2h``: seconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        del param, ctx
-        text = str(value)
-        unit = _UNITS.get(text[-1:], 0.0)
-        try:
-            found = float(text[:-1]) * unit if unit else float(text)
-        except ValueError:
-            found = -1.0
-        if not 0 <= found < 1e9:
-            raise UsageError(f"not a duration: {text[:60]!r}", hint="write it as 90, 30m or 2h")
-        return found
 
 
 @click.command(
