@@ -32,6 +32,15 @@ def test_what_is_as_near_as_honest_answers_is_the_explanation() -> None:
     assert found["own"] < 1e-6
 
 
+def test_the_order_of_candidates_is_nothing_to_the_shares() -> None:
+    """A report has them sorted, and is replayed from that."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        near = {name: rows(HONEST * rng.uniform(0.8, 1.2), 4, seed) for name in "abcdefg"}
+        turned = dict(reversed(near.items()))
+        assert by_distance(near, HONEST) == by_distance(turned, HONEST)
+
+
 def test_one_answer_is_little() -> None:
     """The nearest of several is not believed for one answer, nor for alike ones ever."""
     one = by_distance({"int4": rows(HONEST, 1), "fp8": rows(2 * HONEST, 1)}, HONEST)

@@ -12,7 +12,7 @@ from outlast.core.errors import IntegrityError, MalformedError
 from outlast.features.audit.evidence import Verdict
 from outlast.features.audit.reports.document import AuditReport, report_of_finding
 from outlast.features.audit.reports.files import read_report, report_bytes
-from outlast.features.audit.reports.replaying import replayed
+from outlast.features.audit.reports.replaying import follows, replayed
 from tests.cli.call import inside
 from tests.features.audit.hostile_server import completion, hostile, send
 from tests.features.audit.sample_report import changed, sample_report
@@ -50,6 +50,16 @@ def test_an_answer_that_was_changed_shows(tmp_path: Path) -> None:
     mixed = changed(lying, exchanges=honest.to_json()["exchanges"])
     assert replayed(mixed).verdict is Verdict.CONSISTENT
     inside("audit", "replay", written(tmp_path, mixed), home=tmp_path).failed("integrity")
+
+
+@pytest.mark.parametrize(("off", "same"), [(1e-13, True), (1e-6, False)])
+def test_numbers_may_be_rounded_as_another_processor_does(*, off: float, same: bool) -> None:
+    report = sample_report(0.4)
+    finding = report.to_json()["finding"]
+    finding["explanations"]["none of these"] *= 1 + off
+    said = changed(report, finding=finding)
+    assert said.finding != report.finding
+    assert follows(said.finding, replayed(said)) is same
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Final, TypeAlias
 from outlast.core.digest import Digest
 from outlast.core.errors import IntegrityError, UsageError
 from outlast.features.audit.evidence import AuditFinding, Verdict
-from outlast.features.audit.reports.document import AuditReport, report_of_finding
-from outlast.features.audit.reports.replaying import replayed
+from outlast.features.audit.reports.document import AuditReport
+from outlast.features.audit.reports.replaying import follows, replayed
 
 _BEST_FIRST: Final = (
     Verdict.CONSISTENT,
@@ -54,7 +54,7 @@ def compared(report: AuditReport, prices: Mapping[str, Prices]) -> ComparedEndpo
     :class:`IntegrityError` where the report says another one, and what :func:`replayed` raises.
     """
     finding = replayed(report)
-    if report.finding != report_of_finding(finding):
+    if not follows(report.finding, finding):
         raise IntegrityError(
             f"the report on {report.endpoint} says what does not follow from its evidence",
             hint="it was changed, or another version wrote it",

@@ -10,9 +10,8 @@ from outlast.core.errors import IntegrityError
 from outlast.features.audit.commands.documents import ReplayedAuditDocument
 from outlast.features.audit.commands.page_option import page_option, write_page
 from outlast.features.audit.evidence import EXIT
-from outlast.features.audit.reports.document import report_of_finding
 from outlast.features.audit.reports.files import read_file, read_report
-from outlast.features.audit.reports.replaying import replayed
+from outlast.features.audit.reports.replaying import follows, replayed
 from outlast.features.audit.reports.signature import MOST_SIGNATURE, beside, check_signature
 
 
@@ -44,7 +43,7 @@ def replay(file: Path, *, page: Path | None, home: str | None, as_json: bool, qu
         report = read_report(data)
         finding = replayed(report)
         named = report.finding.verdict
-        same = report.finding == report_of_finding(finding)
+        same = follows(report.finding, finding)
         if page is not None and same:
             write_page(page, report, finding)
         if as_json:

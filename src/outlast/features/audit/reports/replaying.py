@@ -3,8 +3,9 @@ reference said of their tokens.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from outlast.core.errors import IntegrityError, MalformedError
 from outlast.features.audit.asking.answers import ServedToken, UntestableError, read_answer
@@ -21,7 +22,15 @@ from outlast.features.audit.evidence import (
     judge_sampled,
 )
 from outlast.features.audit.reports.commitment import commitment
-from outlast.features.audit.reports.document import AuditReport, ReportedAnswer
+from outlast.features.audit.reports.document import (
+    AuditReport,
+    ReportedAnswer,
+    ReportedFinding,
+    report_of_finding,
+)
+
+_ROUNDING: Final = 1e-9
+"""Relative. Processors and versions of numpy differ in the last bits of exponentials and sums."""
 
 
 def replayed(report: AuditReport) -> AuditFinding:
@@ -47,6 +56,22 @@ def replayed(report: AuditReport) -> AuditFinding:
         return explained(finding, report.candidates, honest)
     except (TypeError, ValueError, ArithmeticError):
         raise MalformedError("the report lacks evidence, or has it in another form") from None
+
+
+def follows(said: ReportedFinding, finding: AuditFinding) -> bool:
+    """Whether a report says what was computed anew; numbers may be rounded in another way."""
+    found = report_of_finding(finding)
+    return all(_alike(getattr(said, name), getattr(found, name)) for name in said.__struct_fields__)
+
+
+def _alike(one: object, other: object) -> bool:
+    match one, other:
+        case float(), float():
+            return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING / 1000)
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_alike(one[k], other[k]) for k in one)
+        case _:
+            return one == other
 
 
 def audited_distances(report: AuditReport) -> list[list[float]]:

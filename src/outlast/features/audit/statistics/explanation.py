@@ -28,7 +28,7 @@ def by_distance(
     spread more than real ones; where none is, with a larger mean that is not known.
     """
     mean = max(_LEAST, honest)
-    scores = {name: [fmean(one) for one in rows] for name, rows in candidates.items()}
+    scores = {name: [fmean(one) for one in rows] for name, rows in sorted(candidates.items())}
     logs = {name: -sum(rows) / mean - len(rows) * math.log(mean) for name, rows in scores.items()}
     nearest = np.array(scores[max(logs, key=logs.__getitem__)])
     wider = mean * _SCALES
@@ -55,5 +55,5 @@ def by_likelihood(answers: Mapping[str, Sequence[float]]) -> dict[str, float]:
 def _shares(logs: Mapping[str, float]) -> dict[str, float]:
     highest = max(logs.values())
     weights = {name: math.exp(one - highest) for name, one in logs.items()}
-    total = sum(weights.values())
+    total = math.fsum(weights.values())  # the same in any order
     return {name: weight / total for name, weight in weights.items()}
