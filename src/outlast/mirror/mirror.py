@@ -119,7 +119,12 @@ class Mirror:
         limit = intake.keep if intake is not None and sources else None
         self.quota = Quota(archive, self._intake, limit, self._control, tuning=tuning)
         self.streams = StreamingFiles(
-            self._fetch_context, self._fetch_ended, self._unheard, self._intake, self._hold
+            self._fetch_context,
+            self._fetch_ended,
+            self._unheard,
+            self._intake,
+            self._hold,
+            self._come,
         )
 
     @property
@@ -408,6 +413,16 @@ class Mirror:
         held = self.quota.hold()
         held.add(repo, commit)
         return held.close
+
+    def _come(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> FileEntry | None:
+        """A file as its revision has it by now; None while it is missing."""
+        view = self._views.get(repo, commit)
+        found = None if view is None else view.files.get(entry.path)
+        if view is None or found is None or found in view.revision.missing:
+            return None
+        named = found.size, entry.sha256 or found.sha256, entry.git_sha1 or found.git_sha1
+        same = named == (entry.size, found.sha256, found.git_sha1)
+        return found if same and self.archive.holds(found) else None
 
     def _may_take(self, repo: RepoId, entry: FileEntry) -> bool:
         """Whether the bytes of a file are here, and `repo` may have them as they are."""

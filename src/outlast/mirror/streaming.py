@@ -30,6 +30,8 @@ Wanted = tuple[RepoId, GitOid, FileEntry]
 Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
 Hold = Callable[[RepoId, GitOid], Callable[[], object]]
 """Keeps a revision in the archive until what it returns is called."""
+Come = Callable[[RepoId, GitOid, FileEntry], FileEntry | None]
+"""A file of a commit with all of its names, where it has come."""
 
 
 _Stamp = tuple[int, ...]
@@ -196,8 +198,9 @@ class StreamingFile:
 class StreamingFiles:
     """All files that a mirror is fetching. One fetch per content, a bounded number at once.
 
-    `ended` gets the outcome of each fetch, for every commit that wanted the file: the file with
-    all of its names, or the error. `unheard` gets errors that no reader is there to raise; and
+    `come` tells of files that came since the caller of :meth:`fetch` looked. `ended` gets the
+    outcome of each fetch, for every commit that wanted the file: the file with all of its names, or
+    the error. `unheard` gets errors that no reader is there to raise; and
     all bugs, because a reader that is sending when one comes may end without raising it.
     """
 
@@ -208,8 +211,10 @@ class StreamingFiles:
         unheard: Callable[[BaseException], None],
         intake: Admission,
         hold: Hold = lambda _repo, _commit: bool,
+        come: Come = lambda *_file: None,
     ) -> None:
         self._hold = hold
+        self._come = come
         self._fetch_context = context
         self._ended = ended
         self._unheard = unheard
@@ -305,6 +310,11 @@ class StreamingFiles:
     def _fetch(
         self, context: FetchContext, repo: RepoId, commit: GitOid, streaming: StreamingFile
     ) -> None:
+        came = self._come(repo, commit, streaming.entry)
+        if came is not None:
+            streaming.entry = came
+            streaming.came()
+            return
         key = streaming.entry.key
         mend_bases(context, [streaming.entry])  # then it may be here
         # What is here already, and only lacks some of its names, is not streamed.
