@@ -27,9 +27,8 @@ PLAIN = "/org/big/resolve/main/noise.png"
 SIZE = 48 << 20
 MOST_UNSENT = 1 << 20
 GROWTH = 300 << 20
-SLOWER = {1: 5, 8: 15}
-"""How much longer requests of others may take at p99, by how many addresses are a burden. With one
-it was 2 to 4.4 times as long; with eight, which have eight large bodies in work, 7 to 11."""
+SLOWER = 5
+"""How much longer requests of others may take at p99. It was 2.5 to 3.4 times as long."""
 _TUNING = "outlast.server.tuning.TUNING"
 
 
@@ -143,4 +142,4 @@ def test_others_are_served_and_all_of_it_ends(node: Node, addresses: int) -> Non
     if LONG:
         usual, then = quiet[int(0.99 * len(quiet))], loaded[int(0.99 * len(loaded))]
         print(f"{addresses=} growth={(peak - before) >> 20} MiB {usual=:.4f} {then=:.4f}")
-        assert then <= SLOWER[addresses] * usual
+        assert then <= SLOWER * usual

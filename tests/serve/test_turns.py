@@ -12,7 +12,7 @@ import pytest
 
 from outlast.server.http.connections import Connections
 from outlast.server.http.listening import keep_waiting
-from outlast.server.http.memory import RoundTurns
+from outlast.server.http.memory import Places
 from outlast.server.tuning import TUNING
 
 AT_ONCE = 3
@@ -223,47 +223,85 @@ def test_no_more_are_accepted_at_once_than_asked(monkeypatch: pytest.MonkeyPatch
     assert 0 < asyncio.run(run()) <= 5  # from Python 3.13 on asyncio takes one more
 
 
-class TestRoundTurns:
-    def test_so_many_go_on_in_a_round_in_their_order(self) -> None:
-        async def course() -> list[list[int]]:
-            turns, gone = RoundTurns(AT_ONCE), list[int]()
+class TestPlaces:
+    def test_so_many_are_at_work_in_their_order(self) -> None:
+        async def course() -> list[str]:
+            places, told = Places(2, 60), list[str]()
 
             async def work(number: int) -> None:
-                await turns.turn()
-                gone.append(number)
+                async with places.place():
+                    told.append(f"+{number}")
+                    await asyncio.sleep(0)
+                    told.append(f"-{number}")
 
-            tasks = [asyncio.create_task(work(number)) for number in range(8)]
-            tasks[4].cancel()  # before it waits
+            await asyncio.gather(*(work(number) for number in range(4)))
+            return told
+
+        assert asyncio.run(course()) == ["+0", "+1", "-0", "-1", "+2", "+3", "-2", "-3"]
+
+    def test_who_waits_for_a_slow_client_leaves_its_place_meanwhile(self) -> None:
+        async def course() -> list[str]:
+            places, told = Places(1, 0.001), list[str]()
+            came, has_it = asyncio.Event(), asyncio.Event()
+
+            async def slow() -> None:
+                async with places.place() as place:
+                    await place.waiting(came.wait)
+                    told.append("came")
+                    has_it.set()
+                    await place.take()
+                    told.append("goes on")
+
+            waits = asyncio.create_task(slow())
             await asyncio.sleep(0)
-            tasks[6].cancel()  # while it waits
-            rounds = [list(gone)]
-            while len(gone) < 6:
-                before = len(gone)
-                await asyncio.sleep(0)
-                if len(gone) > before:
-                    rounds.append(gone[before:])
-            await asyncio.gather(*tasks, return_exceptions=True)
-            return rounds
+            async with places.place():  # which is free once that one has left it
+                came.set()
+                await has_it.wait()
+                told.append("other")
+            await waits
+            async with places.place():
+                told.append("free again")
+            return told
 
-        assert asyncio.run(course()) == [[0, 1, 2], [3, 5, 7]]
+        assert asyncio.run(course()) == ["came", "other", "goes on", "free again"]
 
-    def test_a_turn_is_there_again_in_the_next_round(self) -> None:
-        def waits(turns: RoundTurns) -> bool:
-            """Whether a turn has to be waited for."""
-            turn = turns.turn()
-            try:
-                turn.send(None)
-            except StopIteration:
-                return False
-            turn.close()
+    def test_who_sends_a_byte_now_and_then_keeps_it_no_longer(self) -> None:
+        """Patience is for all of its waits together."""
+
+        async def course() -> int:
+            loop = asyncio.get_running_loop()
+            places, bytes_read, another = Places(1, 0.02), 0, loop.create_future()
+
+            async def wants() -> None:
+                async with places.place():
+                    another.set_result(None)
+
+            async with places.place() as place:
+                waits = asyncio.create_task(wants())
+                while not another.done():
+                    await place.waiting(lambda: asyncio.sleep(0.004))
+                    bytes_read += 1
+                await waits
+            return bytes_read
+
+        assert asyncio.run(course()) <= 6
+
+    def test_an_end_in_the_middle_frees_it_once(self) -> None:
+        async def course() -> bool:
+            places = Places(1, 0.001)
+
+            async def ends(*, left: bool) -> None:
+                async with places.place() as place:
+                    if left:
+                        place.leave()
+                    raise ConnectionError
+
+            for left in (False, True):
+                with pytest.raises(ConnectionError):
+                    await ends(left=left)
+            with pytest.raises(TimeoutError):  # and not twice
+                async with places.place(), asyncio.timeout(0.001), places.place():
+                    pass
             return True
 
-        async def both() -> tuple[bool, bool]:
-            turns = RoundTurns(1)
-            await turns.turn()
-            first = waits(turns)
-            for _ in range(2):  # the next round is that of the one that waits
-                await asyncio.sleep(0)
-            return first, waits(turns)
-
-        assert asyncio.run(both()) == (True, False)
+        assert asyncio.run(course())

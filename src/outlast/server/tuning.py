@@ -108,10 +108,13 @@ class ServerTuning:
     written: int = 64 << 10
     """A longer document is written in slices of it as the client takes them: what the event loop
     buffers by default."""
-    parts_at_once: int = 1
-    """Parts of bodies, of all askers, that are read in one round of the event loop. With 200 bodies
-    of 1 MB from eight addresses at once, 1 % of others' requests took over 36 ms; over 60 ms
-    without a bound."""
+    large_at_work: int = 1
+    """Bodies longer than `written`, of all askers, that are read and parsed at once. With 200
+    bodies of 1 MB from eight addresses, 1 % of others' requests took over 10 ms; over 23 ms where
+    each address had one of them at work."""
+    soon: float = 0.02
+    """Such a body that was waited for so long in all queues again behind the others. Guess: a few
+    rounds of a busy event loop."""
     switch: float = 0.0003
     """A thread of Python that computes gives way to the event loop after so long, which the loop
     would wait for at each of its steps. With 200 large bodies from eight addresses, 1 % of others'

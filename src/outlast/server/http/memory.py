@@ -5,12 +5,14 @@ Requests do not wait for it: one that gets none is told to come again.
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
 
 from outlast.core.asker import ASKER
 from outlast.core.errors import ExhaustedError
 from outlast.server.tuning import TUNING, ServerTuning
+
+T = TypeVar("T")
 
 
 class Memory:
@@ -91,35 +93,59 @@ class FairTurns:
                 del self._of[asker]
 
 
-class RoundTurns:
-    """Gives so many turns in each round of the event loop, in order: for work that would keep it
-    from all else if it came at once. Belongs to one event loop.
+class Places:
+    """So many pieces of work at once, in the order in which they came. One that has waited for its
+    client for `patience` seconds in all gives its place to others and queues again, so that slow
+    clients keep nobody's place. Belongs to one event loop.
     """
 
-    def __init__(self, each: int) -> None:
-        self._each = self._left = each
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._counts = False
+    def __init__(self, count: int, patience: float) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._patience = patience
 
-    async def turn(self) -> None:
-        """Waits for a turn. It ends by itself, with the round."""
-        if self._left:
-            self._take()
-            return
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
-        await waiting
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator["Place"]:
+        """A place, while the block runs."""
+        place = Place(self._free, self._patience)
+        await place.take()
+        try:
+            yield place
+        finally:
+            place.leave()
 
-    def _take(self) -> None:
-        self._left -= 1
-        if not self._counts:
-            self._counts = True
-            asyncio.get_running_loop().call_soon(self._next_round)
 
-    def _next_round(self) -> None:
-        self._left, self._counts = self._each, False
-        while self._waiting and self._left:
-            waiting = self._waiting.popleft()
-            if not waiting.done():  # the request may have ended meanwhile
-                waiting.set_result(None)
-                self._take()
+class Place:
+    """That of one piece of work."""
+
+    def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
+        self._free = free
+        self._patience = self._left = patience
+        self._held = False
+
+    async def take(self) -> None:
+        """Waits for it, unless it is held."""
+        if not self._held:
+            await self._free.acquire()
+            self._held = True
+            self._left = self._patience
+
+    def leave(self) -> None:
+        """It is for others now."""
+        if self._held:
+            self._held = False
+            self._free.release()
+
+    async def waiting(self, come: Callable[[], Awaitable[T]]) -> T:
+        """What `come` gives, which may be asked again where it was interrupted. The place is left
+        where that takes longer than there is patience.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(self._left):
+                return await come()
+        except TimeoutError:
+            self.leave()
+        finally:
+            self._left = max(0.0, self._left - (clock() - began))
+        return await come()

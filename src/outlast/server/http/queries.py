@@ -14,7 +14,7 @@ from outlast.core.closing import Closing
 from outlast.core.errors import ExhaustedError, MalformedError, UsageError
 from outlast.core.manifest import load_json
 from outlast.server.http.connections import read_at_once
-from outlast.server.http.memory import FairTurns, Lease, Memory, RoundTurns
+from outlast.server.http.memory import FairTurns, Lease, Memory, Place, Places
 from outlast.server.tuning import ServerTuning
 
 _FIELDS = 30_000
@@ -74,12 +74,12 @@ async def read_body(
     limit: int,
     lease: Lease,
     tuning: ServerTuning,
-    rounds: RoundTurns | None = None,
+    place: Place | None = None,
 ) -> bytes:
-    """The body of a request, of up to `limit` bytes; each part of it in a turn of `rounds`. The
-    lease grows with what came, so announcing a body takes nothing. Raises :class:`UsageError` where
-    it does not come in time, :class:`ExhaustedError`, and what aiohttp answers to a body that is
-    too large (413).
+    """The body of a request, of up to `limit` bytes; `place`: which is left while it does not come.
+    The lease grows with what came, so announcing a body takes nothing. Raises :class:`UsageError`
+    where it does not come in time, :class:`ExhaustedError`, and what aiohttp answers to a body that
+    is too large (413).
     """
     announced = request.content_length or 0
     if announced > limit:
@@ -95,10 +95,11 @@ async def read_body(
     try:
         async with asyncio.timeout(tuning.body_timeout):
             while True:
-                if rounds is not None:
-                    await rounds.turn()
                 async with asyncio.timeout(tuning.body_pause):
-                    data = await request.content.readany()
+                    come = request.content.readany
+                    data = await (come() if place is None else place.waiting(come))
+                if place is not None:
+                    await place.take()
                 if not data:
                     return bytes(body)
                 if len(body) + len(data) > limit:
@@ -122,7 +123,7 @@ class Bodies(Closing):
         self._tuning = tuning
         self._large = FairTurns(large)
         self._turns = FairTurns(1)
-        self._rounds = RoundTurns(tuning.parts_at_once)
+        self._places = Places(tuning.large_at_work, tuning.soon)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._small = ThreadPoolExecutor(1, thread_name_prefix="parse-small")
         """No small body waits behind large ones of others."""
@@ -144,7 +145,7 @@ class Bodies(Closing):
         """Lets a request with a long body wait until those before it, of the same asker, are done.
         Raises :class:`ExhaustedError` where that takes too long.
         """
-        if 0 <= (request.content_length or 0) <= self._tuning.written:
+        if not self._is_long(request):
             yield
             return
         waiting = asyncio.timeout(self._tuning.body_timeout)
@@ -161,11 +162,23 @@ class Bodies(Closing):
         """As `read`, for who waits for the turn of the request. `parse` runs beside the event loop,
         for one body of an asker at a time. Raises what it and `read_body` raise.
         """
+        if not self._is_long(request):
+            with self.memory.lease() as lease:
+                data = await read_body(request, limit, lease, self._tuning)
+                return await self._parsed(self._small, parse, data)
         with self.memory.lease() as lease:
-            data = await read_body(request, limit, lease, self._tuning, self._rounds)
-            pool = self._pool if len(data) > self._tuning.written else self._small
-            async with self._turns.turn():
-                return await asyncio.get_running_loop().run_in_executor(pool, parse, data)
+            async with self._places.place() as place:
+                data = await read_body(request, limit, lease, self._tuning, place)
+                return await self._parsed(self._pool, parse, data)
+
+    async def _parsed(
+        self, pool: ThreadPoolExecutor, parse: Callable[[bytes], T], data: bytes
+    ) -> T:
+        async with self._turns.turn():
+            return await asyncio.get_running_loop().run_in_executor(pool, parse, data)
+
+    def _is_long(self, request: web.Request) -> bool:
+        return not 0 <= (request.content_length or 0) <= self._tuning.written
 
 
 def parse_json(body: bytes) -> Any:
