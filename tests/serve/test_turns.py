@@ -12,7 +12,7 @@ import pytest
 
 from outlast.server.http.connections import Connections
 from outlast.server.http.listening import keep_waiting
-from outlast.server.http.memory import Places
+from outlast.server.http.memory import YieldingTurns
 from outlast.server.tuning import TUNING
 
 AT_ONCE = 3
@@ -223,13 +223,13 @@ def test_no_more_are_accepted_at_once_than_asked(monkeypatch: pytest.MonkeyPatch
     assert 0 < asyncio.run(run()) <= 5  # from Python 3.13 on asyncio takes one more
 
 
-class TestPlaces:
+class TestYieldingTurns:
     def test_so_many_are_at_work_in_their_order(self) -> None:
         async def course() -> list[str]:
-            places, told = Places(2, 60), list[str]()
+            turns, told = YieldingTurns(2, 60), list[str]()
 
             async def work(number: int) -> None:
-                async with places.place():
+                async with turns.turn():
                     told.append(f"+{number}")
                     await asyncio.sleep(0)
                     told.append(f"-{number}")
@@ -241,25 +241,25 @@ class TestPlaces:
 
     def test_who_waits_for_a_slow_client_leaves_its_place_meanwhile(self) -> None:
         async def course() -> list[str]:
-            places, told = Places(1, 0.001), list[str]()
+            turns, told = YieldingTurns(1, 0.001), list[str]()
             came, has_it = asyncio.Event(), asyncio.Event()
 
             async def slow() -> None:
-                async with places.place() as place:
-                    await place.waiting(came.wait)
+                async with turns.turn() as turn:
+                    await turn.waiting(came.wait)
                     told.append("came")
                     has_it.set()
-                    await place.take()
+                    await turn.take()
                     told.append("goes on")
 
             waits = asyncio.create_task(slow())
             await asyncio.sleep(0)
-            async with places.place():  # which is free once that one has left it
+            async with turns.turn():  # which is free once that one has left it
                 came.set()
                 await has_it.wait()
                 told.append("other")
             await waits
-            async with places.place():
+            async with turns.turn():
                 told.append("free again")
             return told
 
@@ -270,16 +270,16 @@ class TestPlaces:
 
         async def course() -> int:
             loop = asyncio.get_running_loop()
-            places, bytes_read, another = Places(1, 0.02), 0, loop.create_future()
+            turns, bytes_read, another = YieldingTurns(1, 0.02), 0, loop.create_future()
 
             async def wants() -> None:
-                async with places.place():
+                async with turns.turn():
                     another.set_result(None)
 
-            async with places.place() as place:
+            async with turns.turn() as turn:
                 waits = asyncio.create_task(wants())
                 while not another.done():
-                    await place.waiting(lambda: asyncio.sleep(0.004))
+                    await turn.waiting(lambda: asyncio.sleep(0.004))
                     bytes_read += 1
                 await waits
             return bytes_read
@@ -288,19 +288,19 @@ class TestPlaces:
 
     def test_an_end_in_the_middle_frees_it_once(self) -> None:
         async def course() -> bool:
-            places = Places(1, 0.001)
+            turns = YieldingTurns(1, 0.001)
 
             async def ends(*, left: bool) -> None:
-                async with places.place() as place:
+                async with turns.turn() as turn:
                     if left:
-                        place.leave()
+                        turn.leave()
                     raise ConnectionError
 
             for left in (False, True):
                 with pytest.raises(ConnectionError):
                     await ends(left=left)
             with pytest.raises(TimeoutError):  # and not twice
-                async with places.place(), asyncio.timeout(0.001), places.place():
+                async with turns.turn(), asyncio.timeout(0.001), turns.turn():
                     pass
             return True
 

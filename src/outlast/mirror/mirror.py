@@ -123,8 +123,8 @@ class Mirror:
             self._fetch_ended,
             self._unheard,
             self._intake,
-            self._hold,
-            self._come,
+            hold=self._hold,
+            come=self._come,
         )
 
     @property

@@ -210,6 +210,7 @@ class StreamingFiles:
         ended: Ended,
         unheard: Callable[[BaseException], None],
         intake: Admission,
+        *,
         hold: Hold = lambda _repo, _commit: bool,
         come: Come = lambda *_file: None,
     ) -> None:

@@ -93,10 +93,10 @@ class FairTurns:
                 del self._of[asker]
 
 
-class Places:
+class YieldingTurns:
     """So many pieces of work at once, in the order in which they came. One that has waited for its
-    client for `patience` seconds in all gives its place to others and queues again, so that slow
-    clients keep nobody's place. Belongs to one event loop.
+    client for `patience` seconds in all gives its turn to others and queues again, so that slow
+    clients keep no turn. Belongs to one event loop.
     """
 
     def __init__(self, count: int, patience: float) -> None:
@@ -104,17 +104,17 @@ class Places:
         self._patience = patience
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator["Place"]:
-        """A place, while the block runs."""
-        place = Place(self._free, self._patience)
-        await place.take()
+    async def turn(self) -> AsyncIterator["YieldingTurn"]:
+        """A turn, while the block runs."""
+        turn = YieldingTurn(self._free, self._patience)
+        await turn.take()
         try:
-            yield place
+            yield turn
         finally:
-            place.leave()
+            turn.leave()
 
 
-class Place:
+class YieldingTurn:
     """That of one piece of work."""
 
     def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
@@ -136,7 +136,7 @@ class Place:
             self._free.release()
 
     async def waiting(self, come: Callable[[], Awaitable[T]]) -> T:
-        """What `come` gives, which may be asked again where it was interrupted. The place is left
+        """What `come` gives, which may be asked again where it was interrupted. The turn is left
         where that takes longer than there is patience.
         """
         clock = asyncio.get_running_loop().time

@@ -14,7 +14,7 @@ from outlast.core.closing import Closing
 from outlast.core.errors import ExhaustedError, MalformedError, UsageError
 from outlast.core.manifest import load_json
 from outlast.server.http.connections import read_at_once
-from outlast.server.http.memory import FairTurns, Lease, Memory, Place, Places
+from outlast.server.http.memory import FairTurns, Lease, Memory, YieldingTurn, YieldingTurns
 from outlast.server.tuning import ServerTuning
 
 _FIELDS = 30_000
@@ -74,9 +74,9 @@ async def read_body(
     limit: int,
     lease: Lease,
     tuning: ServerTuning,
-    place: Place | None = None,
+    turn: YieldingTurn | None = None,
 ) -> bytes:
-    """The body of a request, of up to `limit` bytes; `place`: which is left while it does not come.
+    """The body of a request, of up to `limit` bytes; `turn`: which is left while it does not come.
     The lease grows with what came, so announcing a body takes nothing. Raises :class:`UsageError`
     where it does not come in time, :class:`ExhaustedError`, and what aiohttp answers to a body that
     is too large (413).
@@ -97,9 +97,9 @@ async def read_body(
             while True:
                 async with asyncio.timeout(tuning.body_pause):
                     come = request.content.readany
-                    data = await (come() if place is None else place.waiting(come))
-                if place is not None:
-                    await place.take()
+                    data = await (come() if turn is None else turn.waiting(come))
+                if turn is not None:
+                    await turn.take()
                 if not data:
                     return bytes(body)
                 if len(body) + len(data) > limit:
@@ -123,7 +123,7 @@ class Bodies(Closing):
         self._tuning = tuning
         self._large = FairTurns(large)
         self._turns = FairTurns(1)
-        self._places = Places(tuning.large_at_work, tuning.soon)
+        self._yielding = YieldingTurns(tuning.large_at_work, tuning.soon)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._small = ThreadPoolExecutor(1, thread_name_prefix="parse-small")
         """No small body waits behind large ones of others."""
@@ -167,8 +167,8 @@ class Bodies(Closing):
                 data = await read_body(request, limit, lease, self._tuning)
                 return await self._parsed(self._small, parse, data)
         with self.memory.lease() as lease:
-            async with self._places.place() as place:
-                data = await read_body(request, limit, lease, self._tuning, place)
+            async with self._yielding.turn() as turn:
+                data = await read_body(request, limit, lease, self._tuning, turn)
                 return await self._parsed(self._pool, parse, data)
 
     async def _parsed(
