@@ -49,14 +49,20 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     print_blob=True,
+    derandomize=True,
 )
 settings.register_profile(
-    "long", parent=settings.get_profile("default"), max_examples=2000, stateful_step_count=50
+    "long",
+    parent=settings.get_profile("default"),
+    max_examples=2000,
+    stateful_step_count=50,
+    derandomize=False,
 )
 settings.register_profile(
     "unshrunk",
     parent=settings.get_profile("default"),
     max_examples=200,
+    derandomize=False,
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "long" if LONG else "default"))

@@ -272,6 +272,11 @@ _WORDS = st.text(string.ascii_lowercase, min_size=3, max_size=8)
 _NAMES = st.lists(_WORDS, min_size=1, max_size=4, unique=True).map(" ".join)
 
 
+@pytest.mark.parametrize("asked", ["FKP Ltd", "OOO FKP", "fkp"])
+def test_a_name_that_is_itself_a_legal_form(asked: str) -> None:
+    assert index_of([Row("1", "x", "FKP")]).find(asked)
+
+
 @given(_NAMES, st.sampled_from(("Ltd", "GmbH", "OOO", "株式会社", "S.A.", "Co., Ltd.")), st.data())
 def test_legal_form_case_and_order_do_not_count(name: str, end: str, data: st.DataObject) -> None:
     words = data.draw(st.permutations(name.split()))

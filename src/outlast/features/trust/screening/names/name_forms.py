@@ -149,7 +149,7 @@ def forms_of(name: str, *, handle: bool = False) -> tuple[NameForms, ...]:
     text = _CONTRACTED.sub("international", text)
     if abjad.SCRIPT.search(text):
         return _in_abjad(text)
-    found = {_forms(words): None for words in _readings(text)}
+    found = {forms: None for words in _readings(text) for forms in _with_each(words)}
     if "(" in text:  # what stands in brackets is often an abbreviation or a place
         inner = " ".join(_BRACKETS.findall(text))
         aside = frozenset(word for words in _readings(inner) for word in words) - LEGAL
@@ -157,6 +157,15 @@ def forms_of(name: str, *, handle: bool = False) -> tuple[NameForms, ...]:
     if handle:
         found |= {_forms(words): None for words in _handles(text)}
     return tuple(forms for forms in found if forms.whole)
+
+
+def _with_each(words: list[str]) -> Iterator[NameForms]:
+    """The forms of a reading; of one that has words of legal forms alone, as "FKP Ltd", those of
+    each word, too: one of them is the name.
+    """
+    yield _forms(words)
+    if len(set(words)) > 1 and all(word in LEGAL or word in EMPTY for word in words):
+        yield from (_forms([word]) for word in dict.fromkeys(words) if word in LEGAL)
 
 
 def _in_abjad(text: str) -> tuple[NameForms, ...]:
