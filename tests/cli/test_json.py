@@ -719,6 +719,7 @@ def auditing(world: World) -> None:
         world("audit", "compare", report, code=12)
         state = ("--state", world.home / "state.json")
         world("audit", "watch", cloud.url, *there[:4], *state, code=12)
+        world("audit", "contract", cloud.url, *there[:4], code=10)
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {

@@ -138,6 +138,21 @@ SEEN: Final = {
     ("audit endpoint", "--prompts"): (
         "tests/features/audit/test_audit_command.py::test_too_small_a_budget_is_no_verdict"
     ),
+    ("audit contract", "--model"): (
+        "tests/features/audit/test_contract.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit contract", "--max-requests"): (
+        "tests/features/audit/test_contract.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit contract", "--max-tokens"): (
+        "tests/features/audit/test_contract.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit contract", "--max-cost"): (
+        "tests/features/audit/test_contract.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit contract", "--key-env"): (
+        "tests/features/audit/test_contract.py::test_what_the_command_sends_is_bounded"
+    ),
     ("audit watch", "--model"): (
         "tests/features/audit/test_hostile_endpoint.py::test_what_is_asked_says_all_parameters"
     ),

@@ -9,6 +9,8 @@ MOST_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of an answer. Guess: 300 tokens with 20 likeliest of each take 500 KB."""
 _MOST_TOKENS: Final = 4096
 _MOST_TOP: Final = 1000
+_MOST_CHOICES: Final = 16
+"""Choices, and tool calls of one, that are read."""
 _TOLERANCE: Final = 1e-3
 """Nats by which a log probability may be above 0, or a list out of order, by rounding."""
 _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
@@ -31,26 +33,41 @@ class ServedToken:
 
 @dataclass(frozen=True, slots=True)
 class ServedAnswer:
-    """`tokens` is None where no log probabilities came. `used`: the tokens of prompt and answer
-    that the endpoint counts, None where it does not tell.
+    """`tokens` is None where no log probabilities came. `finish`: why the endpoint says that the
+    text ends; `others`: the texts of further choices; `calls`: name and arguments of each tool
+    call; `billed_prompt` and `billed`: the tokens of the prompt and of the answer that it counts.
+    What it does not tell is None, or empty.
     """
 
     text: str
     model: str
     tokens: tuple[ServedToken, ...] | None
-    used: int | None
+    finish: str | None = None
+    others: tuple[str, ...] = ()
+    calls: tuple[tuple[str, str], ...] = ()
+    billed_prompt: int | None = None
+    billed: int | None = None
 
 
 def read_answer(data: bytes) -> ServedAnswer:
     """The answer in the body of a chat completion. Raises :class:`UntestableError`."""
     try:
         document = json.loads(data.decode("utf-8"), parse_constant=_no_number)
-        choice = document["choices"][0]
-        text = choice["message"]["content"] or ""
-        model = document.get("model", "")
-        if not isinstance(text, str) or not isinstance(model, str):
+        choice, *others = document["choices"][:_MOST_CHOICES]
+        text, *rest = (one["message"].get("content") or "" for one in (choice, *others))
+        model, finish = document.get("model", ""), choice.get("finish_reason")
+        if not all(isinstance(one, str) for one in (text, *rest, model)):
             raise UntestableError("an answer has no text")
-        return ServedAnswer(text, model[:500], _tokens(choice.get("logprobs")), _used(document))
+        return ServedAnswer(
+            text=text,
+            model=model[:500],
+            tokens=_tokens(choice.get("logprobs")),
+            finish=finish[:100] if isinstance(finish, str) else None,
+            others=tuple(rest),
+            calls=_calls(choice["message"].get("tool_calls")),
+            billed_prompt=_billed(document, "prompt_tokens"),
+            billed=_billed(document, "completion_tokens"),
+        )
     except UnicodeDecodeError:
         raise UntestableError("an answer is not UTF-8") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -61,10 +78,17 @@ def _no_number(said: str) -> NoReturn:
     raise UntestableError(f"an answer has the number {said}")
 
 
-def _used(document: dict[str, Any]) -> int | None:
+def _billed(document: dict[str, Any], what: str) -> int | None:
     usage = document.get("usage")
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return total if isinstance(total, int) and 0 <= total < 2**40 else None
+    count = usage.get(what) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and 0 <= count < 2**40 else None
+
+
+def _calls(said: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(said, list):
+        return ()
+    named = [one["function"] for one in said[:_MOST_CHOICES]]
+    return tuple((str(one["name"])[:100], str(one["arguments"])) for one in named)
 
 
 def _tokens(said: Any) -> tuple[ServedToken, ...] | None:

@@ -19,6 +19,10 @@ SUBCOMMANDS: Final = {
         "outlast.features.audit.commands.watch:watch",
         "Audit an endpoint again and again, and add up the evidence.",
     ),
+    "contract": (
+        "outlast.features.audit.commands.contract:contract",
+        "Check whether an endpoint does what requests ask of it.",
+    ),
     "replay": (
         "outlast.features.audit.commands.replay:replay",
         "Compute the verdict of a report anew, offline.",

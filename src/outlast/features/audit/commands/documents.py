@@ -101,3 +101,16 @@ class WatchedAuditDocument(Document):
     p_value: Annotated[float | None, "of this audit by itself"]
     requests: Annotated[int, "requests of all audits"]
     tokens: Annotated[int, "tokens that all audits asked for, of prompts and answers"]
+
+
+@document("audit")
+class ContractClauseDocument(Document):
+    """One thing that an endpoint's API promises, and what was found, in `audit contract`."""
+
+    type: Literal["contract_clause"] = "contract_clause"
+    endpoint: Annotated[str, "the URL that was asked, up to /v1"]
+    model: Annotated[str, "the model that was asked for"]
+    manifest: Annotated[Digest, "the manifest of the model that it is said to be"]
+    clause: Annotated[str, "what was checked"]
+    state: Annotated[str, "`kept`, `broken`, `refused` (with an error) or `untestable`"]
+    detail: Annotated[str, "what was found, in words"]

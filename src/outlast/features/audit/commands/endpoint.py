@@ -12,7 +12,14 @@ from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
 from outlast.core.records.audit import AuditVerdict
 from outlast.features.audit.audit import AuditOptions
-from outlast.features.audit.commands.asking import AuditRequest, questions, reference_options
+from outlast.features.audit.commands.asking import (
+    AuditRequest,
+    asked_endpoint,
+    bounds,
+    questions,
+    record_options,
+    reference_options,
+)
 from outlast.features.audit.commands.documents import AuditedDocument
 from outlast.features.audit.commands.page_option import page_option, write_page
 from outlast.features.audit.evidence import EXIT, SAMPLED, AuditFinding, Verdict, ranked
@@ -35,7 +42,9 @@ Exit status:
 """
 )
 @click.argument("url")
+@asked_endpoint
 @questions
+@bounds
 @click.option("--seed", metavar="HEX", help="Ask the questions that follow from this seed")
 @click.option(
     "--report",
@@ -58,6 +67,7 @@ Exit status:
     help="The passphrase of the key is the first line of this file",
 )
 @click.option("--unsigned", is_flag=True, help="Write the report without a signature")
+@record_options
 @reference_options
 @common
 def endpoint(

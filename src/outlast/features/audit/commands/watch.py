@@ -15,7 +15,14 @@ from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, UsageError
 from outlast.core.records.audit import AuditVerdict
 from outlast.features.audit.audit import AuditOptions
-from outlast.features.audit.commands.asking import AuditRequest, questions, reference_options
+from outlast.features.audit.commands.asking import (
+    AuditRequest,
+    asked_endpoint,
+    bounds,
+    questions,
+    record_options,
+    reference_options,
+)
 from outlast.features.audit.commands.documents import WatchedAuditDocument
 from outlast.features.audit.evidence import EXIT, AuditFinding, Verdict
 from outlast.features.audit.statistics.eprocess import threshold
@@ -54,7 +61,10 @@ Exit status:
     metavar="TIME",
     help="Audit again after so long, as 6h, until an alarm  [default: audit once]",
 )
+@asked_endpoint
 @questions
+@bounds
+@record_options
 @reference_options
 @common
 def watch(
