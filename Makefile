@@ -17,7 +17,7 @@ UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-gateway bench-lineage bench-sim bench-swarm bench-trust bench-tune bench-watch fuzz mutants lock clean
+.PHONY: help setup demo check test torture lint format docs bench bench-audit bench-codec bench-durability bench-gateway bench-lineage bench-sim bench-swarm bench-trust bench-tune bench-watch fuzz mutants lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -27,6 +27,7 @@ help:
 	@echo "make torture the tests that search at random, for hours, from SEED=7"
 	@echo "make docs    write anew what the code says in docs/: cli, errors, json, settings"
 	@echo "make bench   measure ours and the peers side by side"
+	@echo "make bench-audit  how often audits are right, and what they cost"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
 	@echo "make bench-durability  bundles, scrub, parity, checked serving, and backup programs"
 	@echo "make bench-gateway  what the gateway adds to requests, beside nginx and LiteLLM"
@@ -99,6 +100,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+bench-audit: $(READY)
+	$(BIN)/python -m bench.audit
 
 bench-codec: $(READY)
 	$(BIN)/python -m bench.codec

@@ -28,7 +28,7 @@ POWER: Final = 0.9
 ALLOWANCE: Final = 1.1
 """By how much honest distances are multiplied before they are compared: engines that cannot be run
 here may differ that much more than those that can."""
-_LEAST_FLOOR: Final = 0.002
+LEAST_FLOOR: Final = 0.002
 _SHOWN: Final = 0.01
 _OWN: Final = "own"
 """What the reference calls the weights as they are."""
@@ -117,7 +117,7 @@ def judge(
     lengths = [len(one) for one in audited]
     calibration = Calibration(list(honest.values()), lengths, ALLOWANCE)
     statistic = mean([mean(one) for one in audited])
-    floor = max(_LEAST_FLOOR, calibration.floor)
+    floor = max(LEAST_FLOOR, calibration.floor)
     found = calibration.p_value(audited)
     power = {
         name: calibration.power(scores, alpha, floor=floor)
