@@ -248,6 +248,32 @@ def test_a_tool_call_is_read(
         assert forms.tool_call(asks)[0] is state
 
 
+def talk(handler: BaseHTTPRequestHandler, body: Json, _number: int) -> None:
+    """More than any question asks for."""
+    del body
+    said = completion("word " * 400_000)
+    answer = json.loads(said)
+    answer["usage"] = {"prompt_tokens": 2**39, "completion_tokens": 2**39}
+    send(handler, json.dumps(answer).encode())
+
+
+def test_an_endpoint_that_says_far_more_than_it_is_asked_for(reference: Reference) -> None:
+    with hostile(talk) as url, interview(url, reference) as asks:
+        found = {one.name: one.state for one in check_contract(asks, LONG_PROMPT)}
+    assert {found[name] for name in ("prompt tokens", "answer tokens", "max_tokens")} == {BROKEN}
+
+
+def test_a_longer_prompt_than_the_archived_weights_read(reference: Reference) -> None:
+    """The endpoint's answer is there, and nothing to compare it with."""
+
+    def answer(handler: BaseHTTPRequestHandler, _body: Json, _number: int) -> None:
+        send(handler, completion("no number"))
+
+    with hostile(answer) as url, interview(url, reference) as asks:
+        state, detail = lengths.context(asks, 4000)
+    assert (state, "do not read" in detail) == (ClauseState.UNTESTABLE, True), detail
+
+
 def test_what_is_not_told_is_not_judged(honest: Serving, reference: Reference) -> None:
     with between(honest, said=without("usage")) as url, interview(url, reference) as asks:
         found = [

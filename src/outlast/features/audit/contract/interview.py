@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Final
 
 from outlast.engines.base import ChatMessage
+from outlast.engines.scoring.base import TextToken
 from outlast.features.audit.asking.answers import ServedAnswer
 from outlast.features.audit.asking.endpoint import AuditedEndpoint
 from outlast.features.audit.asking.prompts import make_prompts
@@ -13,6 +14,8 @@ from outlast.features.audit.reference.reference import OWN, Reference
 
 ANSWER: Final = 32
 """Tokens of most answers. A guess: two sentences, that differ where text is sampled."""
+_MOST_TEXT: Final = 16_384
+"""Characters of an answer that are read: 64 tokens are asked for at most."""
 GREEDY: Final[Mapping[str, Any]] = {"temperature": 0, "top_p": 1}
 SAMPLED: Final[Mapping[str, Any]] = {"temperature": 1, "top_p": 1}
 
@@ -57,16 +60,20 @@ class Interview:
             said.insert(0, ChatMessage("system", system))
         return len(self.reference.render(said))
 
+    def tokens(self, text: str) -> list[TextToken]:
+        """Those of an answer, as the reference reads it."""
+        return self.reference.tokenize(text[:_MOST_TEXT])
+
     def recount(self, text: str) -> int:
-        """The tokens of an answer, read anew."""
-        return len(self.reference.tokenize(text))
+        """How many tokens an answer has, read anew."""
+        return len(self.tokens(text))
 
     def log_probability(self, question: str, text: str) -> float:
         """Of a text as the answer to a question, by the archived weights, in nats. What they find
         unlikely counts as -10 a token.
         """
         prompt = [token.id for token in self.reference.render([ChatMessage("user", question)])]
-        tokens = [token.id for token in self.reference.tokenize(text)]
+        tokens = [token.id for token in self.tokens(text)[: 2 * ANSWER]]
         scored = self.reference.score(OWN, prompt, tokens, 64)
         return sum(-10.0 if one.chosen is None else one.chosen for one in scored)
 

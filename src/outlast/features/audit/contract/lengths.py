@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from outlast.core.errors import EngineError
 from outlast.features.audit.contract.clauses import Found, broken, kept, untestable
 from outlast.features.audit.contract.interview import ANSWER, Interview
 
@@ -110,7 +111,11 @@ def context(interview: Interview, length: int) -> Found:
         counted = interview.count(prompt)
         if answer.billed_prompt is not None and answer.billed_prompt < counted * 0.98:
             return broken(f"a prompt of {counted:,} tokens is cut to {answer.billed_prompt:,}")
-        if number in interview.answer_of_reference(prompt, _ROOM):
+        try:
+            own = interview.answer_of_reference(prompt, _ROOM)
+        except EngineError as error:
+            return untestable(f"the archived weights do not read {counted:,} tokens: {error}")
+        if number in own:
             (found if number in answer.text else lost).append(f"{depth:.0%}")
     if lost:
         return broken(f"what stands at {', '.join(lost)} of {length:,} tokens is not found")

@@ -62,11 +62,11 @@ def seed(interview: Interview) -> Found:
 def logit_bias(interview: Interview) -> Found:
     """A token that is forbidden does not begin the answer."""
     question = interview.questions[0]
-    tokens = interview.reference.tokenize(interview.likeliest(question).text)
+    tokens = interview.tokens(interview.likeliest(question).text)
     if not tokens:
         return untestable("the answer is empty")
     said = interview.ask(question, most=8, logit_bias={str(tokens[0].id): -100})
-    begins = interview.reference.tokenize(said.text)
+    begins = interview.tokens(said.text)
     if begins and begins[0].id == tokens[0].id:
         return broken("a token that is forbidden begins the answer")
     return kept("a token that is forbidden does not begin the answer")
