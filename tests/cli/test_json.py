@@ -720,6 +720,7 @@ def auditing(world: World) -> None:
         state = ("--state", world.home / "state.json")
         world("audit", "watch", cloud.url, *there[:4], *state, code=12)
         world("audit", "contract", cloud.url, *there[:4], code=10)
+        world("audit", "speed", cloud.url, *there[:2])
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {

@@ -153,6 +153,30 @@ SEEN: Final = {
     ("audit contract", "--key-env"): (
         "tests/features/audit/test_contract.py::test_what_the_command_sends_is_bounded"
     ),
+    ("audit speed", "--model"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--tokens"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--requests"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--concurrency"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--max-requests"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--max-tokens"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--max-cost"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
+    ("audit speed", "--key-env"): (
+        "tests/features/audit/test_speed.py::test_what_the_command_sends_is_bounded"
+    ),
     ("audit watch", "--model"): (
         "tests/features/audit/test_hostile_endpoint.py::test_what_is_asked_says_all_parameters"
     ),
@@ -340,9 +364,11 @@ LOCAL: Final = {
         "--alpha",
         "--by",
         "--calibration",
+        "--beside",
         "--page",
         "--price",
         "--report",
+        "--write",
         "--sign",
         "--state",
         "--every",

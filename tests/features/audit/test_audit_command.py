@@ -159,7 +159,15 @@ def test_the_commands_of_the_guide(home: Path, honest: Serving, tmp_path: Path) 
     guide = Path(__file__).parents[3] / "docs" / "guide" / "audit.md"
     lines = re.findall(r"^outlast (audit .*)$", guide.read_text(), re.MULTILINE)
     named = [line.split()[1] for line in lines]
-    assert named == ["https://api.example/v1", "replay", "watch", "contract", "compare"]
+    assert named == [
+        "https://api.example/v1",
+        "replay",
+        "watch",
+        "contract",
+        "speed",
+        "speed",
+        "compare",
+    ]
     for line in lines:
         words = line.replace("https://api.example", honest.url).replace("their-name", "org/name")
         more = (*FEW, *SEED) if "--report" in words else FEW if "--state" in words else ()

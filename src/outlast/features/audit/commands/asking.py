@@ -150,16 +150,12 @@ class AuditRequest:
     def __post_init__(self) -> None:
         if self.max_cost is not None and self.price is None:
             raise UsageError("--max-cost needs --price")
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-            raise UsageError(
-                f"not the address of an endpoint: {self.url!r}", hint="as https://host/v1"
-            )
+        endpoint_url(self.url)
 
     @property
     def endpoint(self) -> str:
         """The URL as reports have it."""
-        return self.url.rstrip("/")
+        return endpoint_url(self.url)
 
     def manifest(self, archive: Archive) -> Digest:
         """That of the archived model, before anything is loaded. Raises
@@ -200,7 +196,7 @@ class AuditRequest:
             HttpClient(call.config.http()) as http,
             Reference(prepared, cache, computing, cancel) as reference,
         ):
-            key = _key(self.key_env)
+            key = key_of(self.key_env)
             endpoint = AuditedEndpoint(
                 self.endpoint, self.model, key, http=http, budget=spend, cancel=cancel
             )
@@ -240,7 +236,16 @@ class AuditRequest:
             archive.attestations.add(writer, record.manifest, record.to_bytes())
 
 
-def _key(name: str | None) -> str | None:
+def endpoint_url(url: str) -> str:
+    """The address of an endpoint up to /v1, as reports have it. Raises :class:`UsageError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        raise UsageError(f"not the address of an endpoint: {url!r}", hint="as https://host/v1")
+    return url.rstrip("/")
+
+
+def key_of(name: str | None) -> str | None:
+    """The API key in the environment variable of this name. Raises :class:`UsageError`."""
     if name is None:
         return None
     found = environment().get(name)

@@ -23,6 +23,10 @@ SUBCOMMANDS: Final = {
         "outlast.features.audit.commands.contract:contract",
         "Check whether an endpoint does what requests ask of it.",
     ),
+    "speed": (
+        "outlast.features.audit.commands.speed:speed",
+        "Measure how fast an endpoint answers.",
+    ),
     "replay": (
         "outlast.features.audit.commands.replay:replay",
         "Compute the verdict of a report anew, offline.",

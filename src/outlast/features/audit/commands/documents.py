@@ -114,3 +114,23 @@ class ContractClauseDocument(Document):
     clause: Annotated[str, "what was checked"]
     state: Annotated[str, "`kept`, `broken`, `refused` (with an error) or `untestable`"]
     detail: Annotated[str, "what was found, in words"]
+
+
+@document("audit")
+class MeasuredSpeedDocument(Document):
+    """How fast an endpoint answers, in `audit speed`: what was measured, then each file beside it.
+    Times are in seconds, medians and 99th percentiles.
+    """
+
+    type: Literal["measured_speed"] = "measured_speed"
+    source: Annotated[str, "`measured`, or the name of the file"]
+    completed: Annotated[int, "answers that came whole"]
+    first: Annotated[float | None, "until the first chunk of text"]
+    first_p99: Annotated[float | None, "the same, of all but 1 % of the answers"]
+    between: Annotated[float | None, "of a token after the first one: the mean of its answer"]
+    between_p99: Annotated[float | None, "the same, of all but 1 % of the answers"]
+    whole: Annotated[float | None, "until the end of an answer"]
+    whole_p99: Annotated[float | None, "the same, of all but 1 % of the answers"]
+    tokens_per_second: Annotated[float | None, "of all answers together"]
+    seconds: Annotated[float | None, "that all of them took"]
+    failures: Annotated[Mapping[str, int], "answers that did not come whole, by reason"]

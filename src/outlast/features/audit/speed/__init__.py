@@ -1,0 +1,1 @@
+"""How fast an endpoint answers: measured from the chunks of its streams as they arrive."""
