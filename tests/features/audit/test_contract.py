@@ -274,6 +274,19 @@ def test_a_longer_prompt_than_the_archived_weights_read(reference: Reference) ->
     assert (state, "do not read" in detail) == (ClauseState.UNTESTABLE, True), detail
 
 
+def test_shown_thoughts_are_billed_rightly(honest: Serving, reference: Reference) -> None:
+    """A reasoning model shows them beside its text."""
+
+    def think(answer: Json) -> None:
+        message = answer["choices"][0]["message"]
+        half = len(message["content"]) // 2
+        message["reasoning_content"] = message["content"][:half]
+        message["content"] = message["content"][half:]
+
+    with between(honest, said=think) as url, interview(url, reference) as asks:
+        assert lengths.answer_tokens(asks)[0] is KEPT
+
+
 def test_what_is_not_told_is_not_judged(honest: Serving, reference: Reference) -> None:
     with between(honest, said=without("usage")) as url, interview(url, reference) as asks:
         found = [

@@ -33,15 +33,17 @@ class ServedToken:
 
 @dataclass(frozen=True, slots=True)
 class ServedAnswer:
-    """`tokens` is None where no log probabilities came. `finish`: why the endpoint says that the
-    text ends; `others`: the texts of further choices; `calls`: name and arguments of each tool
-    call; `billed_prompt` and `billed`: the tokens of the prompt and of the answer that it counts.
-    What it does not tell is None, or empty.
+    """`tokens` is None where no log probabilities came. `thought`: what a reasoning model says
+    before its text, where it is shown. `finish`: why the endpoint says that the text ends;
+    `others`: the texts of further choices; `calls`: name and arguments of each tool call;
+    `billed_prompt` and `billed`: the tokens of the prompt and of the answer that it counts. What it
+    does not tell is None, or empty.
     """
 
     text: str
     model: str
     tokens: tuple[ServedToken, ...] | None
+    thought: str = ""
     finish: str | None = None
     others: tuple[str, ...] = ()
     calls: tuple[tuple[str, str], ...] = ()
@@ -55,13 +57,15 @@ def read_answer(data: bytes) -> ServedAnswer:
         document = json.loads(data.decode("utf-8"), parse_constant=_no_number)
         choice, *others = document["choices"][:_MOST_CHOICES]
         text, *rest = (one["message"].get("content") or "" for one in (choice, *others))
+        thought = choice["message"].get("reasoning_content") or ""
         model, finish = document.get("model", ""), choice.get("finish_reason")
-        if not all(isinstance(one, str) for one in (text, *rest, model)):
+        if not all(isinstance(one, str) for one in (text, *rest, thought, model)):
             raise UntestableError("an answer has no text")
         return ServedAnswer(
             text=text,
             model=model[:500],
             tokens=_tokens(choice.get("logprobs")),
+            thought=thought,
             finish=finish[:100] if isinstance(finish, str) else None,
             others=tuple(rest),
             calls=_calls(choice["message"].get("tool_calls")),

@@ -61,7 +61,7 @@ def answer_tokens(interview: Interview) -> Found:
     billed = [one.billed for one in answers if one.billed is not None]
     if len(billed) < len(answers):
         return untestable(_UNTOLD)
-    counted = sum(interview.recount(one.text) for one in answers)
+    counted = sum(interview.recount(one.thought + one.text) for one in answers)
     said = f"{sum(billed)} tokens are billed for 3 answers, and {counted} counted"
     fair = counted - len(answers) <= sum(billed) <= 1.1 * counted + len(answers)
     return kept(said) if fair else broken(said)
