@@ -116,13 +116,10 @@ def _receive(work: Work, job: Job) -> bool:
         if work.already_here(job):
             partial.discard()
             return False
-        plan, salvaged = _salvaged(work, job, partial)
-        download = Download(job.entry, partial, plan, work.tuning)
-        with work.state:
-            if work.stop or job.finished:
-                return False
-            job.download = download
-            work.state.notify_all()
+        begun = _begin(work, job, partial)
+        if begun is None:
+            return False
+        download, salvaged = begun
         try:
             if work.coordinator is not None:
                 work.coordinator.download_opened(job)
@@ -144,6 +141,22 @@ def _receive(work: Work, job: Job) -> bool:
             if salvaged and job.error is not None:
                 _drop_salvaged(work, job, partial, salvaged)
     return False
+
+
+def _begin(work: Work, job: Job, partial: Partial) -> tuple[Download, set[int]] | None:
+    """The download of a job, and the pieces of it that were copied here; None where the job ended
+    meanwhile.
+    """
+    plan, salvaged = _salvaged(work, job, partial)
+    download = Download(job.entry, partial, plan, work.tuning)
+    with work.state:
+        if not work.stop and not job.finished:
+            job.download = download
+            work.state.notify_all()
+            return download, salvaged
+    if salvaged and job.error is not None:
+        _drop_salvaged(work, job, partial, salvaged)
+    return None
 
 
 def _salvaged(work: Work, job: Job, partial: Partial) -> tuple[FetchPlan, set[int]]:

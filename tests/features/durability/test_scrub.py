@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,9 @@ from outlast.features.durability.scrub.items import items_of
 from outlast.features.durability.scrub.manifests import Askable
 from outlast.features.durability.scrub.mender import Mender
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes, scrub
-from outlast.fetch.transfer import Wishes
+from outlast.fetch.job import Job
+from outlast.fetch.salvage import salvage
+from outlast.fetch.transfer import Wishes, Work
 from outlast.intake.form_policy import FormWishes
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
@@ -314,6 +317,34 @@ def test_a_gone_file_leaves_nothing(pulled: Puller, hub: HubSim) -> None:
     hub.set_faults([{"action": "status", "status": 404, "file": BIG}])
     (found,) = mended(pulled.home, at(hub))
     assert not found.mended
+    assert not list((pulled.home / "partial").iterdir())
+
+
+def test_a_file_that_fails_while_it_is_copied_leaves_nothing(
+    pulled: Puller, hub: HubSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source says that it is gone while what is right here goes into the partial."""
+    works: list[Work] = []
+    copied: list[set[int]] = []
+    here, copy = Work.already_here, salvage
+
+    def already_here(work: Work, job: Job) -> bool:
+        works.append(work)
+        return here(work, job)
+
+    def fails_meanwhile(*what: Any) -> set[int]:
+        copied.append(copy(*what))
+        work = works[-1]
+        with work.state:
+            work.fail(work.jobs[0], NotArchivedError("it is gone"))
+        return copied[-1]
+
+    monkeypatch.setattr(Work, "already_here", already_here)
+    monkeypatch.setattr("outlast.fetch.large_files.salvage", fails_meanwhile)
+    damage(file_of(pulled.home, FILES[BIG]), 0.5)
+    (found,) = mended(pulled.home, at(hub))
+    assert not found.mended
+    assert any(copied)
     assert not list((pulled.home / "partial").iterdir())
 
 
