@@ -28,7 +28,7 @@ SIZE = 48 << 20
 MOST_UNSENT = 1 << 20
 GROWTH = 300 << 20
 SLOWER = 5
-"""How much longer requests of others may take at p99. It was 2.5 to 3.4 times as long."""
+"""How much longer requests of others may take at p99. It was 2.4 to 4.4 times as long."""
 _TUNING = "outlast.server.tuning.TUNING"
 
 
